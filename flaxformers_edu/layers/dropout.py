@@ -1,0 +1,38 @@
+"""Dropout with half the random bits."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+def dropout(
+    x: Float[Array, "*shape"], rate: float, key: PRNGKeyArray | None
+) -> Float[Array, "*shape"]:
+    """Zeroes each element with probability `rate` and divides the rest by 1 - rate.
+
+    Drawing random bits is a visible part of a small model's step, so each element draws 16 of them,
+    two from every 32-bit word: the probability of dropping is `rate` rounded to 1/65536.
+    No key means no dropout.
+    """
+    if rate == 0.0 or key is None:
+        return x
+    if rate >= 1.0:
+        return jnp.zeros_like(x)
+    *leading, width = x.shape
+    words = jax.random.bits(key, (*leading, -(-width // 2)), jnp.uint32)
+    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(*leading, -1)[..., :width]
+    keep = halves >= jnp.uint16(round(rate * 65536))
+    return jnp.where(keep, x / jnp.asarray(1 - rate, x.dtype), jnp.zeros((), x.dtype))
+
+
+class Dropout(nn.Module):
+    """`dropout` as a module: draws its key from the "dropout" stream when not deterministic."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Array, *, deterministic: bool) -> Array:
+        if deterministic or self.rate == 0.0:
+            return x
+        return dropout(x, self.rate, self.make_rng("dropout"))

@@ -1,0 +1,39 @@
+"""Token embeddings, scaled on input and tied to the output (Vaswani et al. 2017, section 3.4).
+
+Dims: B batch, T length, D hidden size, V vocabulary.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from flaxformers_edu.layers.linear import Initializer
+
+
+class TokenEmbedding(nn.Module):
+    """One vector a token; `logits` ties the output layer to the same table.
+
+    `scale` multiplies the looked-up vectors (√D in the paper) but never the tied output.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    scale: float = 1.0
+    embedding_init: Initializer = nn.initializers.normal(0.02)
+    dtype: Any = None
+
+    def setup(self) -> None:
+        init = nn.with_logical_partitioning(self.embedding_init, ("vocab", "embed"))
+        self.embedding = self.param("embedding", init, (self.vocab_size, self.hidden_size))
+
+    def __call__(self, input_ids_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        vectors = jnp.take(self.embedding, input_ids_BT, axis=0)
+        vectors = vectors.astype(self.dtype or vectors.dtype)
+        return vectors if self.scale == 1.0 else vectors * self.scale
+
+    def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """x Eᵀ."""
+        x_BTD, table_VD = nn.dtypes.promote_dtype(x_BTD, self.embedding, dtype=self.dtype)
+        return jnp.einsum("BTD,VD->BTV", x_BTD, table_VD)

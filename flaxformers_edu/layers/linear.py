@@ -1,0 +1,58 @@
+"""Linear maps over named axes, and how their weights begin."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+Initializer = Callable[..., Any]
+
+xavier: Initializer = jax.nn.initializers.glorot_uniform()
+"""Glorot & Bengio 2010, uniform: ±√(6 / (fan in + fan out)), fans over all axes of each side."""
+
+
+class Linear(nn.Module):
+    """y = x W + b, contracting the last `len(input_axes)` dimensions of x.
+
+    `Linear((8, 64), ("embed",), ("heads", "head_dim"))` splits into heads with a kernel of shape
+    [D, H, K]; `Linear((512,), ("heads", "head_dim"), ("embed",))` joins them again.
+    Parameters: `kernel` and, with `use_bias`, `bias`, with the axes as their logical names.
+    """
+
+    features: Sequence[int]
+    input_axes: Sequence[str]
+    output_axes: Sequence[str]
+    use_bias: bool = True
+    kernel_init: Initializer = xavier
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        num_inputs = len(self.input_axes)
+        input_shape = x.shape[x.ndim - num_inputs :]
+        output_shape = tuple(self.features)
+
+        def init_kernel(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+            # Fans are those of the matrix, whatever the axes it is split into.
+            matrix = (math.prod(input_shape), math.prod(output_shape))
+            return self.kernel_init(key, matrix, dtype).reshape(shape)
+
+        axes = (*self.input_axes, *self.output_axes)
+        kernel = self.param(
+            "kernel",
+            nn.with_logical_partitioning(init_kernel, axes),
+            (*input_shape, *output_shape),
+        )
+        bias = None
+        if self.use_bias:
+            zeros = nn.with_logical_partitioning(nn.initializers.zeros, tuple(self.output_axes))
+            bias = self.param("bias", zeros, output_shape)
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        y = jax.lax.dot_general(
+            x, kernel, ((range(x.ndim - num_inputs, x.ndim), range(num_inputs)), ((), ()))
+        )
+        return y if bias is None else y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)

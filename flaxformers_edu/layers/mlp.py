@@ -1,0 +1,69 @@
+"""The position-wise feed-forward network (Vaswani et al. 2017, eq. 2; gated: Shazeer 2020).
+
+Dims: B batch, T length, D hidden size, F intermediate size.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float
+
+from flaxformers_edu.errors import unknown_name
+from flaxformers_edu.layers.dropout import Dropout
+from flaxformers_edu.layers.linear import Initializer, Linear, xavier
+from flaxformers_edu.sharding import shard
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "gelu": partial(jax.nn.gelu, approximate=False),  # x Φ(x), by erf (Hendrycks & Gimpel 2016)
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),  # Hugging Face's gelu_new
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "silu": jax.nn.silu,
+    "tanh": jax.numpy.tanh,
+}
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """The activation of that name.
+
+    Raises:
+        InputError: an unknown name, with the nearest valid one.
+    """
+    if name not in ACTIVATIONS:
+        raise unknown_name("activation", name, ACTIVATIONS)
+    return ACTIVATIONS[name]
+
+
+class FeedForward(nn.Module):
+    """FFN(x) = act(x W_up) W_down, or gated: (act(x W_gate) · x W_up) W_down."""
+
+    hidden_size: int
+    intermediate_size: int
+    activation: str = "relu"
+    gated: bool = False
+    use_bias: bool = True
+    dropout_rate: float = 0.0
+    kernel_init: Initializer = xavier
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, x_BTD: Float[Array, "B T D"], *, deterministic: bool = True
+    ) -> Float[Array, "B T D"]:
+        act = activation(self.activation)
+
+        def linear(width: int, inputs: str, outputs: str, name: str) -> Linear:
+            settings = (self.use_bias, self.kernel_init, self.dtype)
+            return Linear((width,), (inputs,), (outputs,), *settings, name=name)
+
+        h_BTF = linear(self.intermediate_size, "embed", "mlp", "up")(x_BTD)
+        if self.gated:
+            h_BTF = act(linear(self.intermediate_size, "embed", "mlp", "gate")(x_BTD)) * h_BTF
+        else:
+            h_BTF = act(h_BTF)
+        h_BTF = shard(h_BTF, ("batch", "length", "mlp"))
+        h_BTF = Dropout(self.dropout_rate)(h_BTF, deterministic=deterministic)
+        return linear(self.hidden_size, "mlp", "embed", "down")(h_BTF)

@@ -1,0 +1,221 @@
+"""A stack of equal blocks: one block, many parameters, and a loop over them.
+
+The block is applied as a pure function of its parameters. Whether the loop is a `lax.scan` over
+stacked parameters (compile time does not grow with depth) or unrolled (XLA sees every layer), which
+parts the layers share, and what the backward pass recomputes are choices made here and nowhere else.
+
+Dims: L layers, B batch, T length, D hidden size.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import flax.linen as nn
+import jax
+from flax.core import meta
+from jaxtyping import Array, Float
+
+from flaxformers_edu.errors import InputError, unknown_name
+from flaxformers_edu.layers.intermediates import COLLECTION, sow, wanted
+
+Share = Literal["none", "attention", "ffn", "all"]
+Remat = Literal["none", "full", "dots", "dots_no_batch", "offload"]
+Layout = Literal["scanned", "unrolled"]
+
+Tree = dict[str, Any]
+
+
+class Stack(nn.Module):
+    """Applies `num_layers` blocks one after the other.
+
+    Args:
+        make_block: makes the block, a module `(x, *args, cache=..., deterministic=...) -> (x, cache)`.
+        num_layers: how many.
+        layout: "scanned" keeps the layers' parameters stacked under `layers` with a leading axis;
+            "unrolled" keeps a subtree a layer, `layers/0`, `layers/1`, ... `stack_layers` and
+            `unstack_layers` convert. Both begin from the same random numbers and compute the same.
+        share: parts of which all layers use one copy, kept under `shared` (ALBERT, Lan et al. 2019).
+        remat: what the backward pass recomputes instead of storing: "none" stores everything,
+            "full" only each block's input, "dots" every matrix product, "dots_no_batch" those
+            without batch dimensions (projections, but not attention scores), "offload" moves these
+            to the host's memory.
+    """
+
+    make_block: Callable[..., nn.Module]
+    num_layers: int
+    layout: Layout = "scanned"
+    share: Share = "none"
+    remat: Remat = "none"
+
+    @nn.compact
+    def __call__(
+        self,
+        x_BTD: Float[Array, "B T D"],
+        *args: Any,
+        cache: Any = None,
+        deterministic: bool = True,
+        **kwargs: Any,
+    ) -> tuple[Float[Array, "B T D"], Any]:
+        """Returns (y, cache); `cache` holds one entry a layer, stacked where the stack is scanned."""
+        check_name("layer layout", self.layout, Layout)
+        check_name("share", self.share, Share)
+        block = self._block()
+        layers, shared = self._parameters(block, x_BTD, *args, **kwargs)
+        dropping = not deterministic and self.has_rng("dropout")
+        dropout_key = self.make_rng("dropout") if dropping else None
+        looking = wanted(self)
+
+        def run_layer(x: Array, layer: Tree, index: Any, layer_cache: Any) -> tuple:
+            rngs = {"dropout": jax.random.fold_in(dropout_key, index)} if dropping else {}
+            (x, layer_cache), sown = block.apply(
+                {"params": {**shared, **layer}},
+                x,
+                *args,
+                cache=layer_cache,
+                deterministic=deterministic,
+                rngs=rngs,
+                mutable=[COLLECTION] if looking else [],
+                **kwargs,
+            )
+            return x, layer_cache, sown.get(COLLECTION, {})
+
+        # Inside a scan the loop itself keeps XLA from merging the recomputation with the original.
+        run_layer = rematerialise(run_layer, self.remat, prevent_cse=self.layout == "unrolled")
+
+        if self.layout == "scanned":
+
+            def body(x: Array, per_layer: tuple) -> tuple[Array, tuple]:
+                x, layer_cache, sown = run_layer(x, *per_layer)
+                return x, (layer_cache, sown)
+
+            indices = jax.numpy.arange(self.num_layers)
+            x_BTD, (cache, sown) = jax.lax.scan(body, x_BTD, (layers, indices, cache))
+        else:
+            caches, seen = [], []
+            for i in range(self.num_layers):
+                layer_cache = None if cache is None else cache[i]
+                x_BTD, layer_cache, sown = run_layer(x_BTD, layers.get(str(i), {}), i, layer_cache)
+                caches.append(layer_cache)
+                seen.append(sown)
+            cache = None if cache is None else tuple(caches)
+            sown = jax.tree.map(lambda *values: jax.numpy.stack(values), *seen)
+        for name, value in sown.items():
+            sow(self, name, value)
+        return x_BTD, cache
+
+    def each_layer(self, method: str, *args: Any) -> Any:
+        """The result of a block's method for every layer: a tuple, or stacked where scanned.
+
+        How a decoder computes its source's keys and values once.
+        """
+        block, params = self._block(), self.variables["params"]
+        shared, layers = params.get("shared", {}), params.get("layers", {})
+
+        def call(layer: Tree) -> Any:
+            return block.apply({"params": {**shared, **layer}}, *args, method=method)
+
+        if self.layout == "unrolled":
+            return tuple(call(layers.get(str(i), {})) for i in range(self.num_layers))
+        if not layers:
+            return jax.lax.map(lambda _: call({}), jax.numpy.arange(self.num_layers))
+        return jax.lax.map(call, layers)
+
+    def _block(self) -> nn.Module:
+        # Unattached: this module owns the parameters and applies the block as a function of them.
+        return self.make_block(parent=None)
+
+    def _parameters(self, block: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tree, Tree]:
+        if not self.is_initializing():
+            params = self.variables["params"]
+            return params.get("layers", {}), params.get("shared", {})
+
+        def init_block(key: Array) -> Tree:
+            return block.init({"params": key}, *args, **kwargs)["params"]
+
+        def own(tree: Tree) -> Tree:
+            return {name: sub for name, sub in tree.items() if not is_shared(name, self.share)}
+
+        def init_layers(key: Array) -> Tree:
+            keys = jax.random.split(key, self.num_layers)
+            if self.layout == "unrolled":
+                return {str(i): own(init_block(keys[i])) for i in range(self.num_layers)}
+            stacked = jax.vmap(lambda k: own(init_block(k)))(keys)
+            return meta.add_axis(stacked, 0, {nn.PARTITION_NAME: "layers"})
+
+        def init_shared(key: Array) -> Tree:
+            tree = init_block(key)
+            return {name: sub for name, sub in tree.items() if is_shared(name, self.share)}
+
+        layers = {} if self.share == "all" else self.param("layers", init_layers)
+        shared = {} if self.share == "none" else self.param("shared", init_shared)
+        return layers, shared
+
+
+def is_shared(name: str, share: Share) -> bool:
+    """Whether a block's child of that name is one of those that all layers share."""
+    ffn = name.startswith("mlp")
+    return {"none": False, "all": True, "ffn": ffn, "attention": not ffn}[share]
+
+
+def rematerialise(f: Callable, policy: Remat, *, prevent_cse: bool = True) -> Callable:
+    """`jax.checkpoint` by the names above."""
+    check_name("remat policy", policy, Remat)
+    if policy == "none":
+        return f
+    policies = jax.checkpoint_policies
+    if policy == "offload":
+        kinds = {memory.kind for memory in jax.local_devices()[0].addressable_memories()}
+        if "pinned_host" not in kinds:
+            raise InputError(
+                f"remat policy 'offload' needs pinned host memory, which the {jax.default_backend()} "
+                f"backend lacks (it has {', '.join(sorted(kinds))}); use 'dots_no_batch' or 'full'"
+            )
+        saveable = policies.offload_dot_with_no_batch_dims("device", "pinned_host")
+    else:
+        saveable = {
+            "full": policies.nothing_saveable,
+            "dots": policies.dots_saveable,
+            "dots_no_batch": policies.dots_with_no_batch_dims_saveable,
+        }[policy]
+    return jax.checkpoint(f, policy=saveable, prevent_cse=prevent_cse)
+
+
+def unstack_layers(params: Tree) -> Tree:
+    """Parameters of scanned stacks as those of unrolled ones, anywhere in the tree."""
+
+    def split(stacked: Tree) -> Tree:
+        leaves = jax.tree.leaves(stacked)
+        return {str(i): jax.tree.map(lambda p, i=i: p[i], stacked) for i in range(len(leaves[0]))}
+
+    return _convert(params, split, is_layout=lambda layers: not _is_unrolled(layers))
+
+
+def stack_layers(params: Tree) -> Tree:
+    """Parameters of unrolled stacks as those of scanned ones, anywhere in the tree."""
+
+    def join(layers: Tree) -> Tree:
+        ordered = [layers[str(i)] for i in range(len(layers))]
+        return jax.tree.map(lambda *ps: jax.numpy.stack(ps), *ordered)
+
+    return _convert(params, join, is_layout=_is_unrolled)
+
+
+def _convert(tree: Any, convert: Callable[[Tree], Tree], is_layout: Callable) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        name: convert(sub)
+        if name == "layers" and is_layout(sub)
+        else _convert(sub, convert, is_layout)
+        for name, sub in tree.items()
+    }
+
+
+def _is_unrolled(layers: Tree) -> bool:
+    return all(name.isdigit() for name in layers)
+
+
+def check_name(what: str, value: str, kind: Any) -> None:
+    """Raises InputError unless `value` is one of the Literal's names."""
+    if value not in get_args(kind):
+        raise unknown_name(what, value, get_args(kind))

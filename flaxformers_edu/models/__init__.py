@@ -1,0 +1,38 @@
+"""The families: one file each, a frozen config with the published sizes, then the module."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from flaxformers_edu.models import transformer
+from flaxformers_edu.models.transformer import Transformer, TransformerConfig
+
+__all__ = ["TASKS", "Transformer", "TransformerConfig", "build", "count_params", "presets"]
+
+_FAMILIES = (transformer,)
+
+TASKS = tuple(sorted({task for family in _FAMILIES for task in family.TASKS}))
+"""Every task that some family has."""
+
+
+def presets() -> dict[str, Any]:
+    """Every published size by name: {"transformer-base": TransformerConfig(...), ...}."""
+    return {name: config for family in _FAMILIES for name, config in family.PRESETS.items()}
+
+
+def build(config: Any, task: str) -> nn.Module:
+    """The module of a family for a task.
+
+    Raises:
+        InputError: a task that the family does not have.
+    """
+    return config.build(task)
+
+
+def count_params(config: Any, task: str) -> int:
+    """The exact number of parameters, by `jax.eval_shape`: nothing is allocated."""
+    module = build(config, task)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), **module.dummy_inputs()))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))

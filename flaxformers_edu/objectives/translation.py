@@ -1,0 +1,95 @@
+"""Translation: predict each target token from the source and the target before it.
+
+Dims: L layers, H heads, S source length, T target length.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from flaxformers_edu.decoding import generate
+from flaxformers_edu.errors import InputError
+from flaxformers_edu.metrics.bleu import sacrebleu_score
+from flaxformers_edu.objectives.losses import Loss, cross_entropy
+from flaxformers_edu.text.batching import collate_translation, collate_translation_packed
+from flaxformers_edu.text.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """Teacher forcing with label smoothing (Vaswani et al. 2017, section 5.4); scored by BLEU."""
+
+    label_smoothing: float = 0.1
+    """Probability taken from the label and spread over the whole vocabulary."""
+
+    task = "seq2seq_lm"
+    metric = "bleu"
+    higher_is_better = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(
+                f"objective.label_smoothing={self.label_smoothing} must be at least 0 and below 1"
+            )
+
+    def texts(self, example: Mapping[str, Any]) -> list[str]:
+        """What a tokeniser is trained on: both sides, for they share one vocabulary."""
+        return [example["source"], example["target"]]
+
+    def encode(self, example: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, list[int]]:
+        """A pair {"source", "target"} as token ids, each with its end token."""
+        return {
+            "input_ids": tokenizer.encode(example["source"]),
+            "labels": tokenizer.encode(example["target"]),
+        }
+
+    def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
+        """The function from encoded examples to a batch: padded pairs, or several pairs a row."""
+        return partial(
+            collate_translation_packed if packed else collate_translation,
+            pad_token_id=config.pad_token_id,
+            decoder_start_token_id=config.decoder_start_token_id,
+        )
+
+    def loss(
+        self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
+    ) -> Loss:
+        """Cross-entropy over the target tokens; no key means no dropout and no label smoothing."""
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        training = dropout_key is not None
+        output = model.apply(
+            {"params": params},
+            **inputs,
+            deterministic=not training,
+            rngs={"dropout": dropout_key} if training else {},
+        )
+        smoothing = self.label_smoothing if training else 0.0
+        return cross_entropy(output.logits, batch["labels"], smoothing)
+
+    def predict(
+        self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
+    ) -> Array:
+        """Token ids of one translation a row, by `decoding.generate` with `settings`."""
+        return generate(
+            model, params, batch["input_ids"], batch["attention_mask"], **settings
+        ).sequences
+
+    def alignment(
+        self, model: nn.Module, params: Any, source_ids: Sequence[int], target_ids: Sequence[int]
+    ) -> Float[Array, "L H T S"]:
+        """Cross-attention of every layer and head while each target token is predicted."""
+        collate = self.collate(model.config)
+        example = {"input_ids": list(source_ids), "labels": list(target_ids)}
+        batch = collate([example], 1, max(len(source_ids), len(target_ids)))
+        del batch["labels"]
+        _, sown = model.apply({"params": params}, **batch, mutable=["intermediates"])
+        weights_LBHTS = sown["intermediates"]["decoder"]["cross_attention"]["weights"]
+        return weights_LBHTS[:, 0, :, : len(target_ids), : len(source_ids)]
+
+    def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+        """Corpus BLEU by sacrebleu: cased, on detokenised text."""
+        return {"bleu": sacrebleu_score(hypotheses, references).score}

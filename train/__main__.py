@@ -1,0 +1,205 @@
+"""python -m train COMMAND ...
+
+Heavy packages are imported by the command that needs them: help must answer at once.
+"""
+
+import difflib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HELP = """usage: python -m train COMMAND ...
+
+  run CONFIG --workdir DIR [--any.field value ...]
+                         train a config; goes on where DIR's newest checkpoint stands
+  evaluate DIR [...]     score a run's predictions on a split
+  generate DIR [...]     translate lines from a file or standard input
+  list                   configs, published sizes, tasks, objectives
+
+`python -m train COMMAND --help` and `python -m train run CONFIG --help` document each option and field.
+
+examples:
+  python -m train run configs/translate_toy.py --workdir runs/toy
+  python -m train run configs/translate_toy.py --workdir runs/small --model.num-layers 1 --steps 300
+  echo "Where did the teacher buy three books?" | python -m train generate runs/toy --num-beams 5
+
+exit status: 0 done, 2 bad input, 3 loss not finite, 143 stopped by SIGTERM after saving
+"""
+
+COMMANDS = ("run", "evaluate", "generate", "list")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Dispatches; the exit status."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0 if arguments else 2
+    command, rest = arguments[0], list(arguments[1:])
+    if command not in COMMANDS:
+        return fail(f"unknown command {command!r}{nearest(command, COMMANDS)}")
+    from flaxformers_edu.errors import InputError
+
+    try:
+        return {"run": run, "evaluate": evaluate, "generate": generate, "list": listing}[command](
+            rest
+        )
+    except InputError as error:
+        return fail(str(error))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return fail(f"{error.strerror or error}{where}; finished checkpoints are intact")
+
+
+def fail(message: str) -> int:
+    """One line on standard error."""
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint at the nearest valid name."""
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else f"; there are {', '.join(known)}"
+
+
+def run(arguments: list[str]) -> int:
+    """run CONFIG --workdir DIR [--any.field value ...]."""
+    import dataclasses
+    from typing import Annotated
+
+    import tyro
+
+    if not arguments or arguments[0].startswith("-"):
+        names = ", ".join(sorted(config_files()))
+        print(f"usage: python -m train run CONFIG --workdir DIR [...]\n\nconfigs: {names}")
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    default = load_config(arguments[0])
+    kind = type(default)
+
+    @dataclasses.dataclass(frozen=True)
+    class Run:
+        workdir: Path
+        """Folder of the run: a new one, or one to resume."""
+        experiment: Annotated[kind, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+
+    given = parse(
+        Run,
+        arguments[1:],
+        prog=f"python -m train run {arguments[0]}",
+        description=sys.modules["flaxformers_edu_config"].__doc__,
+        default=Run(workdir=tyro.MISSING, experiment=default),
+    )
+    from train.loop import run as train
+
+    return train(given.experiment, given.workdir)
+
+
+def evaluate(arguments: list[str]) -> int:
+    """evaluate DIR [...]."""
+    from train.evaluate import Evaluate
+    from train.evaluate import evaluate as command
+
+    workdir, options = folder_and_options("evaluate", arguments, Evaluate)
+    return command(workdir, options)
+
+
+def generate(arguments: list[str]) -> int:
+    """generate DIR [...]."""
+    from train.generate import Generate
+    from train.generate import generate as command
+
+    workdir, options = folder_and_options("generate", arguments, Generate)
+    return command(workdir, options)
+
+
+def listing(arguments: list[str]) -> int:
+    """list."""
+    import flaxformers_edu as ff
+
+    print("configs")
+    for name, path in sorted(config_files().items()):
+        first_line = (ast_docstring(path) or "").partition("\n")[0]
+        print(f"  {name:<34}{first_line}")
+    print("\npublished sizes")
+    for name, config in ff.models.presets().items():
+        print(f"  {name:<34}{ff.count_params(config, 'base'):>15,} parameters")
+    print("\ntasks\n  " + "\n  ".join(sorted(ff.models.TASKS)))
+    print("\nobjectives")
+    for name, objective in ff.objectives.OBJECTIVES.items():
+        print(f"  {name:<34}{(objective.__doc__ or '').partition(chr(10))[0]}")
+    return 0
+
+
+def folder_and_options(command: str, arguments: list[str], options: Any) -> tuple[Path, Any]:
+    """DIR, then the options of a dataclass."""
+    import dataclasses
+    from typing import Annotated
+
+    import tyro
+
+    @dataclasses.dataclass(frozen=True)
+    class Arguments:
+        folder: Annotated[Path, tyro.conf.Positional]
+        """The folder of a run."""
+        options: Annotated[options, tyro.conf.arg(name="")]
+
+    given = parse(
+        Arguments, arguments, prog=f"python -m train {command}", description=options.__doc__
+    )
+    return given.folder, given.options
+
+
+def parse(kind: Any, arguments: list[str], **settings: Any) -> Any:
+    """tyro, with our kind of error where a field's value is refused by its own class."""
+    import tyro
+
+    return tyro.cli(kind, args=arguments, config=(tyro.conf.AvoidSubcommands,), **settings)
+
+
+def config_files() -> dict[str, Path]:
+    """The configs of this checkout by path, as a user would type it."""
+    folder = Path(__file__).resolve().parent.parent / "configs"
+    found = sorted(folder.rglob("[!_]*.py"))
+    return {str(Path("configs") / path.relative_to(folder)): path for path in found}
+
+
+def load_config(name: str) -> Any:
+    """The experiment of a config file.
+
+    Raises:
+        InputError: no such file, or none that has a function `config`.
+    """
+    from flaxformers_edu.errors import InputError
+
+    known = config_files()
+    path = Path(name)
+    if not path.is_file():
+        path = known.get(name) or known.get(f"configs/{name}.py") or path
+    if not path.is_file():
+        raise InputError(f"there is no config {name}{nearest(name, list(known))}")
+    spec = importlib.util.spec_from_file_location("flaxformers_edu_config", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, "config"):
+        raise InputError(f"{path} has no function config()")
+    return module.config()
+
+
+def ast_docstring(path: Path) -> str | None:
+    """A module's docstring, without running it."""
+    import ast
+
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    # The checkout's root first: `train` and `configs` are run from it, wherever it is called from.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,207 @@
+"""An experiment: everything that decides a run, as one tree of frozen dataclasses.
+
+A config file composes one; the command line overrides its fields; the run's folder keeps it as JSON,
+from which `evaluate`, `generate` and a resumed run build it again.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import flax.linen as nn
+from jaxtyping import Array
+
+from flaxformers_edu.errors import InputError
+from flaxformers_edu.optim.optimizers import Optimizer
+from flaxformers_edu.optim.schedules import Schedule
+from flaxformers_edu.sharding import MeshShape
+from flaxformers_edu.text.tokenizer import Tokenizer
+from train.pipeline import Batching
+
+
+class ModelConfig(Protocol):
+    """What the trainer knows of a family: how to build it, and the ids that text must agree with."""
+
+    vocab_size: int
+    pad_token_id: int
+    eos_token_id: int
+
+    def build(self, task: str) -> nn.Module: ...
+
+
+class Objective(Protocol):
+    """What the trainer knows of a training idea."""
+
+    task: str
+    metric: str
+    higher_is_better: bool
+
+    def texts(self, example: Mapping[str, Any]) -> list[str]: ...
+
+    def encode(self, example: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, list[int]]: ...
+
+    def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]: ...
+
+    def loss(
+        self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
+    ) -> Any: ...
+
+    def predict(
+        self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
+    ) -> Array: ...
+
+    def alignment(
+        self, model: nn.Module, params: Any, source_ids: Sequence[int], target_ids: Sequence[int]
+    ) -> Array: ...
+
+    def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerSpec:
+    """Where the tokeniser comes from. Its size is model.vocab_size."""
+
+    kind: Literal["unigram", "bpe", "folder"] = "unigram"
+    """unigram or bpe: sentencepiece, trained on the run's training split; folder: taken as it is."""
+    folder: str = ""
+    """For kind folder: where spm.model or tokenizer.json lies."""
+    max_examples: int = 1_000_000
+    """Examples that it is trained on at most, taken evenly from the training split."""
+    byte_fallback: bool = False
+    """Characters outside the vocabulary become bytes instead of the unknown token."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How predictions are made when a run is evaluated."""
+
+    num_beams: int = 5
+    """Beam width of the final evaluation (greedy is reported beside it)."""
+    length_penalty: float = 1.0
+    """Exponent on the length that divides a hypothesis' log-probability."""
+    max_new_tokens: int = 128
+    """Longest prediction."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One run. Every field can be overridden: --steps 500 --model.num-layers 2 --mesh.data 4."""
+
+    name: str
+    """What the run is called in its report."""
+    model: Any
+    """The family's config."""
+    objective: Any
+    """The training idea."""
+    source: Any
+    """Where examples come from."""
+    tokenizer: TokenizerSpec = TokenizerSpec()
+    """How text becomes ids."""
+    batching: Batching = Batching()
+    """How examples become batches."""
+    optimizer: Optimizer = Optimizer()
+    """How gradients become updates."""
+    schedule: Schedule = Schedule()
+    """How the learning rate moves."""
+    mesh: MeshShape = MeshShape()
+    """How devices are arranged."""
+    decoding: Decoding = Decoding()
+    """How predictions are made for evaluation."""
+    steps: int = 1000
+    """Updates of the whole run."""
+    accumulation: int = 1
+    """Parts into which a batch is split; gradients are added up, weighted by tokens."""
+    ema_decay: float = 0.0
+    """Evaluate an exponential moving average of the parameters with this decay; 0: the last ones.
+    It stands in for the paper's averaging of checkpoints (section 6.1)."""
+    log_every: int = 20
+    """Steps between lines of the log."""
+    eval_every: int = 200
+    """Steps between evaluations on the validation split."""
+    eval_examples: int = 200
+    """Validation examples that are predicted and scored then (the loss is over all of them); 0: none."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints; the last is always kept, and the best by the objective's metric."""
+    keep_last: int = 2
+    """Newest checkpoints that are kept."""
+    seed: int = 0
+    """Of parameters, dropout and the order of the data."""
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "accumulation", "log_every", "eval_every", "checkpoint_every", "keep_last")
+        for field in positive:
+            if getattr(self, field) < 1:
+                raise InputError(f"{field} is {getattr(self, field)}; it must be at least 1")
+        for field in ("seed", "eval_examples"):
+            if getattr(self, field) < 0:
+                raise InputError(f"{field} is {getattr(self, field)}; it must be 0 or more")
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
+
+
+MAY_CHANGE = ("steps", "mesh", "decoding", "log_every", "eval_every", "eval_examples")
+MAY_CHANGE += ("checkpoint_every", "keep_last", "name")
+"""Fields that a resumed run may change: all others decide what its numbers mean."""
+
+
+def to_json(value: Any) -> Any:
+    """A tree of dataclasses as JSON values; each dataclass says which it is under "class"."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = f"{type(value).__module__}:{type(value).__qualname__}"
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"class": kind, **fields}
+    if isinstance(value, (tuple, list)):
+        return [to_json(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def from_json(value: Any) -> Any:
+    """The inverse of `to_json`; builds classes of this project only.
+
+    Raises:
+        InputError: a class or a field that this version does not know.
+    """
+    if isinstance(value, list):
+        return tuple(from_json(v) for v in value)
+    if not isinstance(value, dict) or "class" not in value:
+        return value
+    module, _, name = value["class"].partition(":")
+    if module.partition(".")[0] not in ("flaxformers_edu", "train"):
+        raise InputError(f"config.json names {value['class']!r}, which is not of this project")
+    kind = getattr(importlib.import_module(module), name, None)
+    if not dataclasses.is_dataclass(kind):
+        raise InputError(f"config.json names {value['class']!r}, which this version does not have")
+    known = {f.name for f in dataclasses.fields(kind)}
+    fields = {k: from_json(v) for k, v in value.items() if k != "class"}
+    if unknown := sorted(fields.keys() - known):
+        raise InputError(f"config.json has {name}.{unknown[0]}, which this version does not know")
+    return kind(**fields)
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """Leaves of two JSON trees that differ, as (dotted path, old, new)."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted(old.keys() | new.keys()):
+            inner = f"{path}.{key}" if path else key
+            found += differences(old.get(key), new.get(key), inner)
+        return found
+    return [] if old == new else [(path, old, new)]
+
+
+def check_same_run(old: Any, new: Any, workdir: Path) -> None:
+    """Refuses to resume a run as another experiment.
+
+    Raises:
+        InputError: naming the first field that differs and may not.
+    """
+    for path, before, after in differences(old, new):
+        if path.partition(".")[0] not in MAY_CHANGE:
+            raise InputError(
+                f"{workdir} holds a run with {path}={before!r}, and now it is {after!r}; "
+                "resume it with the same value, or give another --workdir"
+            )

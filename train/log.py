@@ -1,0 +1,132 @@
+"""Where a run reports: metrics.jsonl, TensorBoard events, and a progress bar or plain lines."""
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+METRICS = "metrics.jsonl"
+
+
+class RunLog:
+    """Writes the run's numbers; use as a context manager.
+
+    Lines of metrics.jsonl beyond `start_step` belong to a future that a resumed run will make again,
+    and are removed first: the file reads as if the run had never stopped.
+    """
+
+    def __init__(self, workdir: Path, *, start_step: int, total_steps: int) -> None:
+        self.total_steps = total_steps
+        self.path = workdir / METRICS
+        keep_until(self.path, start_step)
+        self._file = self.path.open("a", encoding="utf-8")
+        from tensorboardX import SummaryWriter
+
+        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
+        self._progress, self._task = _progress_bar(total_steps, start_step)
+        self._since = (time.perf_counter(), start_step)
+
+    def __enter__(self) -> "RunLog":
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._events.close()
+        self._file.close()
+
+    def record(self, step: int, kind: str, **values: Any) -> None:
+        """One line of metrics.jsonl, and its numbers as TensorBoard scalars."""
+        line = {"step": step, "kind": kind, **values}
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                tag = name if "/" in name else f"{kind}/{name}"
+                self._events.add_scalar(tag, value, step)
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, flush=True)
+
+    def train(self, step: int, values: dict[str, float]) -> None:
+        """A training step: recorded, and shown with the time that is left."""
+        self.record(step, "train", **values)
+        now, (then, first) = time.perf_counter(), self._since
+        seconds_left = (now - then) / max(step - first, 1) * (self.total_steps - step)
+        text = f"loss {values['loss']:.3f}  {values['tokens_per_second']:,.0f} tokens/s"
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, text=text)
+        else:
+            left = f"{math.ceil(seconds_left)} s left"
+            self.say(f"step {step:>6}/{self.total_steps}  {text}  {left}")
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Removes from a metrics file the records beyond `step`, a torn last line, and "final"."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if record["step"] <= step and not record.get("final"):
+            kept.append(line + "\n")
+    write_atomically(path, "".join(kept))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file's content: readers and a crash see the old or the new, nothing between."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def is_final(path: Path) -> dict[str, Any] | None:
+    """The last record of a finished run, or None."""
+    if not path.exists():
+        return None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        record = json.loads(lines[-1]) if lines else {}
+    except json.JSONDecodeError:
+        return None
+    return record if record.get("final") else None
+
+
+def _progress_bar(total: int, completed: int) -> tuple[Any, Any]:
+    """A rich progress bar on a terminal; elsewhere nothing."""
+    if not sys.stdout.isatty():
+        return None, None
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    progress = Progress(
+        TextColumn("train"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    return progress, progress.add_task("train", total=total, completed=completed, text="")

@@ -1,0 +1,338 @@
+"""Batches as a pure function of (seed, step).
+
+Nothing here has a state to save: batch `step` is computed from the seed and the step alone, so a
+run resumed anywhere sees what it would have seen, and the global batch does not depend on how
+many processes share it.
+
+    examples = encode_examples(source, encode, batching)          # once, up front
+    data = TrainData(examples, collate, batching, seed=0, rows_multiple_of=8)
+    for step, batch in enumerate(data.iterate(start_step), start_step): ...
+"""
+
+import sys
+import threading
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import grain
+import numpy as np
+
+from flaxformers_edu.errors import InputError, unknown_name
+from flaxformers_edu.text.batching import (
+    Batch,
+    bucket_boundaries,
+    lengths_of_examples,
+    pack,
+    plan_epoch,
+    rows_of_bucket,
+)
+
+Arrays = dict[str, np.ndarray]
+# What the objective passes in: (examples, or groups of examples when packing; rows; length).
+Collate = Callable[[Sequence[Any], int, int], Arrays]
+Encode = Callable[[Mapping[str, Any]], Mapping[str, Sequence[int]]]
+
+SOURCE, TARGET = "input_ids", "labels"
+OVER_LENGTH = ("error", "truncate", "drop")
+KEPT_PLANS = 2  # this epoch's and the next one's, which prefetching threads already need
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How examples become batches."""
+
+    tokens_per_batch: int = 4096
+    """Budget of a batch: rows x length of one side, padding included, over all devices."""
+    max_source_length: int = 128
+    """Most tokens of a source, its end token included."""
+    max_target_length: int = 128
+    """Most tokens of a target, its end token included."""
+    bucket_multiple: int = 8
+    """Lengths of buckets are multiples of this (but for the longest)."""
+    buckets: tuple[int, ...] = ()
+    """Lengths of the buckets, ascending; empty derives them from bucket_multiple."""
+    packing: bool = False
+    """Put several examples in a row, kept apart by segment ids, instead of bucketing."""
+    over_length: Literal["error", "truncate", "drop"] = "error"
+    """What happens to an example over the maximum: error, truncate (keeping its last token) or
+    drop (the number dropped is reported)."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a field that cannot be."""
+        if self.over_length not in OVER_LENGTH:
+            raise unknown_name("over_length", self.over_length, OVER_LENGTH)
+        fields = ("tokens_per_batch", "max_source_length", "max_target_length", "bucket_multiple")
+        for name in fields:
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.buckets and (min(self.buckets) < 1 or max(self.buckets) < self.max_length):
+            raise InputError(
+                f"buckets={self.buckets} must be positive and reach the maximum length, "
+                f"{self.max_length}"
+            )
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens of either side."""
+        return max(self.max_source_length, self.max_target_length)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Lengths of rows that batches may have."""
+        if self.packing:
+            return (self.max_length,)
+        return tuple(sorted(self.buckets)) or bucket_boundaries(
+            self.max_length, self.bucket_multiple
+        )
+
+
+class EncodedExamples(Sequence):
+    """Examples of token ids: for each name one flat int32 array and the offsets into it.
+
+    Millions of small arrays would cost more in headers than in tokens.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, tuple[np.ndarray, np.ndarray]], *, num_dropped: int = 0
+    ) -> None:
+        """columns: name -> (ids of all examples in a row, offsets [N + 1])."""
+        self.columns = dict(columns)
+        self.num_dropped = num_dropped
+        """Examples that were over the maximum length and left out."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(next(iter(self.columns.values()))[1]) - 1
+
+    def __getitem__(self, index: Any) -> dict[str, np.ndarray]:
+        """Example `index`: name -> int32 ids."""
+        index = range(len(self))[index]
+        return {
+            name: ids[offsets[index] : offsets[index + 1]]
+            for name, (ids, offsets) in self.columns.items()
+        }
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Lengths of (source, target), [N, 2]; [N, 1] where there is no target."""
+        sides = [self.columns[name][1] for name in (SOURCE, TARGET) if name in self.columns]
+        return np.stack([np.diff(offsets) for offsets in sides], axis=1)
+
+
+def encode_examples(
+    source: Iterable[Mapping[str, Any]], encode: Encode, batching: Batching
+) -> EncodedExamples:
+    """Encode a source once, and apply the maximum lengths.
+
+    encode: example -> {"input_ids": ids, "labels": ids (if there is a target), ...}; other names
+    are kept as they are. A truncated side keeps its last token, so that it still ends with the
+    end token.
+    Raises InputError for an over-long example under over_length="error" (its index and length),
+    an example without tokens, and a source of which nothing is left.
+    """
+    limits = {SOURCE: batching.max_source_length, TARGET: batching.max_target_length}
+    fields = {SOURCE: "max_source_length", TARGET: "max_target_length"}
+    flat: dict[str, array] = {}
+    offsets: dict[str, array] = {}
+    num_dropped = num_seen = 0
+    for index, example in enumerate(source):
+        num_seen += 1
+        encoded = dict(encode(example))
+        over = {n: len(encoded[n]) for n in limits if n in encoded and len(encoded[n]) > limits[n]}
+        if over and batching.over_length == "error":
+            name, length = next(iter(over.items()))
+            raise InputError(
+                f"example {index} has {length} tokens in {name}, more than "
+                f"{fields[name]}={limits[name]}; raise it, or set over_length to truncate or drop"
+            )
+        if over and batching.over_length == "drop":
+            num_dropped += 1
+            continue
+        for name in over:
+            encoded[name] = [*encoded[name][: limits[name] - 1], encoded[name][-1]]
+        for name in (SOURCE, TARGET):
+            if name in encoded and not len(encoded[name]):
+                raise InputError(f"example {index} has no tokens in {name}")
+        if not flat:
+            flat = {name: array("i") for name in encoded}
+            offsets = {name: array("q", [0]) for name in encoded}
+        if encoded.keys() != flat.keys():
+            raise InputError(f"example {index} has {sorted(encoded)}, the first had {sorted(flat)}")
+        for name, ids in encoded.items():
+            flat[name].extend(map(int, ids))
+            offsets[name].append(len(flat[name]))
+    if not flat:
+        raise InputError(
+            "there are no examples"
+            if not num_dropped
+            else f"all {num_seen} examples were dropped: they exceed max_source_length="
+            f"{batching.max_source_length} or max_target_length={batching.max_target_length}"
+        )
+    columns = {
+        name: (np.array(flat[name], np.int32), np.array(offsets[name], np.int64)) for name in flat
+    }
+    return EncodedExamples(columns, num_dropped=num_dropped)
+
+
+class TrainData:
+    """Training batches by step: endless, reshuffled every epoch, the same after every resume."""
+
+    def __init__(
+        self,
+        examples: EncodedExamples,
+        collate: Collate,
+        batching: Batching,
+        *,
+        seed: int,
+        rows_multiple_of: int = 1,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> None:
+        """Plan the first epoch.
+
+        collate: (examples or, when packing, groups of examples; rows; length) -> arrays.
+        rows_multiple_of: of a global batch; the number of devices that share it, at least.
+        Raises InputError where a batch cannot be formed, ValueError where its rows cannot be
+        split evenly among the processes.
+        """
+        if rows_multiple_of % process_count:
+            raise ValueError(
+                f"rows_multiple_of={rows_multiple_of} is no multiple of "
+                f"process_count={process_count}"
+            )
+        if not 0 <= process_index < process_count:
+            raise ValueError(f"process_index={process_index} is not below {process_count}")
+        self.examples = examples
+        self.collate = collate
+        self.batching = batching
+        self.seed = seed
+        self.rows_multiple_of = rows_multiple_of
+        self.process_index = process_index
+        self.process_count = process_count
+        self._lengths = examples.lengths
+        self._groups: list[np.ndarray] = []
+        if batching.packing:
+            # Packed once: which examples share a row does not matter, they do not see each
+            # other, and so every epoch has the same number of batches.
+            if seed < 0:
+                raise InputError(f"seed must not be negative, got seed={seed}")
+            order = np.random.default_rng([seed]).permutation(len(examples))
+            groups = pack(self._lengths[order], batching.max_length)
+            self._groups = [order[group] for group in groups]
+            self._lengths = np.full(len(groups), batching.max_length)
+        self._plans: dict[int, list[Batch]] = {}
+        self._lock = threading.Lock()
+        plan = self._plan(0)
+        self.steps_per_epoch: int = len(plan)
+        """Batches of an epoch, the same for every epoch."""
+        self.shapes: tuple[tuple[int, int], ...] = tuple(
+            sorted({(batch.indices.size, batch.bucket) for batch in plan})
+        )
+        """The distinct (rows, length) of global batches: a training step compiles once for each."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """All, and a new lock."""
+        vars(self).update(state)
+        self._lock = threading.Lock()
+
+    def _plan(self, epoch: int) -> list[Batch]:
+        with self._lock:
+            if epoch not in self._plans:
+                self._plans[epoch] = plan_epoch(
+                    self._lengths,
+                    buckets=self.batching.lengths,
+                    tokens_per_batch=self.batching.tokens_per_batch,
+                    seed=self.seed,
+                    epoch=epoch,
+                    rows_multiple_of=self.rows_multiple_of,
+                )
+                while len(self._plans) > KEPT_PLANS:
+                    del self._plans[next(iter(self._plans))]
+            return self._plans[epoch]
+
+    def global_batch(self, step: int) -> Batch:
+        """Which examples (or packed groups) batch `step` holds, over all processes."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return self._plan(epoch)[position]
+
+    def batch_at(self, step: int) -> Arrays:
+        """This process's rows of batch `step`: name -> array [rows / process_count, ...]."""
+        batch = self.global_batch(step)
+        rows = batch.indices.size // self.process_count
+        mine = batch.indices[self.process_index * rows : (self.process_index + 1) * rows]
+        mine = mine[mine >= 0]  # empty rows come last
+        if self.batching.packing:
+            chosen = [[self.examples[i] for i in self._groups[group]] for group in mine]
+        else:
+            chosen = [self.examples[i] for i in mine]
+        return self.collate(chosen, rows, batch.bucket)
+
+    def iterate(
+        self,
+        start_step: int = 0,
+        stop_step: int | None = None,
+        *,
+        num_threads: int = 2,
+        prefetch: int = 8,
+    ) -> Iterator[Arrays]:
+        """Batches start_step, start_step + 1, ... made ahead of time by grain's threads."""
+        stop_step = sys.maxsize if stop_step is None else stop_step
+        options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
+        dataset = grain.MapDataset.range(start_step, stop_step).map(self.batch_at)
+        return iter(dataset.to_iter_dataset(options))
+
+
+@dataclass(frozen=True)
+class EvaluationBatch:
+    """A batch to evaluate on."""
+
+    arrays: Arrays
+    """This process's rows."""
+    indices: np.ndarray
+    """Which example each real row of the global batch holds, [count]."""
+    count: int
+    """Real rows of the global batch; the rest are empty."""
+
+
+def evaluation_batches(
+    examples: EncodedExamples,
+    collate: Collate,
+    batching: Batching,
+    *,
+    rows_multiple_of: int = 1,
+    process_index: int = 0,
+    process_count: int = 1,
+    sort_by_length: bool = False,
+) -> Iterator[EvaluationBatch]:
+    """Every example once, in order, in batches of one number of rows and lengths of the buckets.
+
+    A batch takes the shortest bucket that holds all its examples; the last one is filled up
+    with empty rows. `sort_by_length` takes the longest first, which pads less: `indices` tells
+    where each row belongs. `collate` is the unpacked one.
+    """
+    longest_N = lengths_of_examples(examples.lengths)
+    buckets = batching.lengths
+    if longest_N.max() > buckets[-1]:
+        index = int(longest_N.argmax())
+        raise InputError(
+            f"example {index} has {longest_N[index]} tokens, more than the maximum, {buckets[-1]}"
+        )
+    rows = rows_of_bucket(buckets[-1], batching.tokens_per_batch, rows_multiple_of)
+    if rows % process_count:
+        raise ValueError(f"{rows} rows cannot be split among {process_count} processes")
+    order = np.arange(len(examples))
+    if sort_by_length:
+        order = np.argsort(-longest_N, kind="stable")
+    local = rows // process_count
+    for start in range(0, len(order), rows):
+        indices = order[start : start + rows]
+        length = buckets[int(np.searchsorted(buckets, longest_N[indices].max()))]
+        mine = indices[process_index * local : (process_index + 1) * local]
+        arrays = collate([examples[i] for i in mine], local, length)
+        yield EvaluationBatch(arrays, indices, len(indices))

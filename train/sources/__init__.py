@@ -1,0 +1,215 @@
+"""Where examples come from.
+
+Each class is the configuration of a source: an experiment holds one, the command line overrides
+its fields, and `load(split)` gives a random-access sequence of dicts. Pairs have the fields
+"source" and "target"; text has "text" (and documents "sentences").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from flaxformers_edu.errors import InputError, unknown_name
+from train.sources import files
+from train.sources.base import SPLITS, Columns, Source, check_split
+from train.sources.stdlib_docs import stdlib_documents
+from train.sources.tfds import tfds_split
+from train.sources.toy_korean import toy_korean
+
+__all__ = [
+    "SPLITS",
+    "Columns",
+    "Jsonl",
+    "ParallelFiles",
+    "Source",
+    "StdlibDocs",
+    "TextFile",
+    "Tfds",
+    "ToyKorean",
+    "Tsv",
+]
+
+
+def _given(value: str, field: str, split: str) -> str:
+    check_split(split)
+    if not value:
+        raise InputError(f"there is no {split} data: set {field}")
+    return value
+
+
+@dataclass(frozen=True)
+class ToyKorean:
+    """English and Korean sentences made by a small grammar; needs no files."""
+
+    size: int = 20_000
+    """Pairs of the train split."""
+    held_out_size: int = 1_000
+    """Pairs of the validation split, and of the test split."""
+    seed: int = 0
+    """Which sentences are drawn."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Pairs {"source": English, "target": Korean}."""
+        size = self.size if split == "train" else self.held_out_size
+        return toy_korean(split, size=size, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class StdlibDocs:
+    """English prose of the docstrings of Python's standard library; needs no files."""
+
+    unit: Literal["document", "sentence"] = "document"
+    """What an example is: a module's document, or a single sentence."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Documents {"text", "sentences"}, or sentences {"text"}."""
+        if self.unit not in ("document", "sentence"):
+            raise unknown_name("unit", self.unit, ("document", "sentence"))
+        documents = stdlib_documents(split)
+        if self.unit == "document":
+            return documents
+        return Columns({"text": [s for found in documents.columns["sentences"] for s in found]})
+
+
+@dataclass(frozen=True)
+class ParallelFiles:
+    """Two files a split, line n of one translating line n of the other; .gz is found by itself."""
+
+    folder: str = "data"
+    """Folder of the files; ~ and $VARIABLES are expanded."""
+    source: str = "de"
+    """Language translated from: {language} of the pattern."""
+    target: str = "en"
+    """Language translated into: {language} of the pattern."""
+    pattern: str = "{split}.{language}"
+    """File name; {split} is the entry of train, validation or test below."""
+    train: str = "train"
+    """{split} of the training files."""
+    validation: str = "val"
+    """{split} of the validation files; empty where there are none."""
+    test: str = "test"
+    """{split} of the test files; empty where there are none."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Pairs {"source", "target"}."""
+        check_split(split)
+        name = _given(getattr(self, split), split, split)
+        paths = []
+        for language in (self.source, self.target):
+            try:
+                file_name = self.pattern.format(split=name, language=language)
+            except (KeyError, IndexError, ValueError) as error:
+                raise InputError(
+                    f"pattern={self.pattern!r} may hold {{split}} and {{language}} only"
+                ) from error
+            paths.append(Path(self.folder) / file_name)
+        return files.parallel_pairs(*paths)
+
+
+@dataclass(frozen=True)
+class Tsv:
+    """Tab-separated files with a pair or a text a line."""
+
+    train: str = ""
+    """Training file (.tsv or .tsv.gz)."""
+    validation: str = ""
+    """Validation file."""
+    test: str = ""
+    """Test file."""
+    source: str = "0"
+    """Column of the source (of the text, where target is empty): a name, or an index from 0."""
+    target: str = "1"
+    """Column of the target; empty for text alone."""
+    header: bool = False
+    """Whether the first line names the columns."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Pairs {"source", "target"}, or {"text"}."""
+        check_split(split)
+        path = _given(getattr(self, split), split, split)
+        return files.tsv_columns(path, _columns(self.source, self.target), header=self.header)
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """Plain text files."""
+
+    train: str = ""
+    """Training file (.txt or .txt.gz)."""
+    validation: str = ""
+    """Validation file."""
+    test: str = ""
+    """Test file."""
+    unit: Literal["line", "document"] = "line"
+    """What an example is: a line, or lines up to a blank one (a sentence a line)."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Lines {"text"}, or documents {"text", "sentences"}."""
+        if self.unit not in ("line", "document"):
+            raise unknown_name("unit", self.unit, ("line", "document"))
+        check_split(split)
+        path = _given(getattr(self, split), split, split)
+        return files.text_lines(path) if self.unit == "line" else files.text_documents(path)
+
+
+@dataclass(frozen=True)
+class Jsonl:
+    """Files with one JSON object a line."""
+
+    train: str = ""
+    """Training file (.jsonl or .jsonl.gz)."""
+    validation: str = ""
+    """Validation file."""
+    test: str = ""
+    """Test file."""
+    source: str = "source"
+    """Key of the source (of the text, where target is empty); empty keeps objects as they are."""
+    target: str = "target"
+    """Key of the target; empty for text alone."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Pairs {"source", "target"}, {"text"}, or the objects themselves."""
+        check_split(split)
+        path = _given(getattr(self, split), split, split)
+        columns = _columns(self.source, self.target) if self.source else {}
+        return files.jsonl_columns(path, columns)
+
+
+@dataclass(frozen=True)
+class Tfds:
+    """A dataset of TensorFlow Datasets, read without TensorFlow."""
+
+    name: str = "wmt14_translate/de-en"
+    """Name, with its configuration and version if it has any: name/config:version."""
+    source: str = "de"
+    """Feature of the source (of the text, where target is empty); a/b is b within a."""
+    target: str = "en"
+    """Feature of the target; empty for text alone."""
+    train: str = "train"
+    """Name of the dataset's training split."""
+    validation: str = "validation"
+    """Name of its validation split."""
+    test: str = "test"
+    """Name of its test split."""
+    data_dir: str | None = None
+    """Folder of prepared datasets; none means TFDS's own (~/tensorflow_datasets)."""
+    download: bool = False
+    """Download and prepare the dataset where it is not on disk."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Pairs {"source", "target"}, or {"text"}."""
+        check_split(split)
+        return tfds_split(
+            self.name,
+            _given(getattr(self, split), split, split),
+            _columns(self.source, self.target),
+            data_dir=self.data_dir,
+            download=self.download,
+        )
+
+
+def _columns(source: str, target: str) -> dict[str, str]:
+    if not source:
+        raise InputError("source must name a column")
+    return {"source": source, "target": target} if target else {"text": source}

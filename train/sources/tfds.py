@@ -1,0 +1,130 @@
+"""Any dataset of TensorFlow Datasets, by its name, read without TensorFlow.
+
+`as_data_source` reads array_record files in pure Python. A dataset prepared in another format
+(tfrecord) must be prepared once more, for which the error gives the command.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flaxformers_edu.errors import InputError
+
+FILE_FORMAT = "array_record"
+
+
+class TfdsSplit(Sequence):
+    """A split of a dataset, its features renamed and its bytes decoded to str."""
+
+    def __init__(self, data: Sequence[Any], columns: Mapping[str, str], name: str) -> None:
+        """columns: field of the examples -> feature; "a/b" is feature b within a."""
+        self.data = data
+        self.columns = dict(columns)
+        self.name = name
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.data)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        """Example `index`. Raises InputError for text that is not UTF-8."""
+        example = self.data[index]
+        fields = {}
+        for field, feature in self.columns.items():
+            value = example
+            for part in feature.split("/"):
+                value = value[part]
+            if isinstance(value, bytes):
+                try:
+                    value = value.decode()
+                except UnicodeDecodeError as error:
+                    raise InputError(
+                        f"example {index} of {self.name} is not valid UTF-8 in {feature!r}"
+                    ) from error
+            fields[field] = value
+        return fields
+
+
+def tfds_split(
+    name: str,
+    split: str,
+    columns: Mapping[str, str],
+    *,
+    data_dir: str | None = None,
+    download: bool = False,
+) -> TfdsSplit:
+    """A split of the dataset `name` ("wmt14_translate/de-en", "lm1b:1.1.0").
+
+    download: prepare the dataset first where it is not on disk, which needs a network.
+    Raises InputError for an unknown dataset, split or feature, a dataset that is not prepared,
+    and one that cannot be downloaded.
+    """
+    # Imported here: it takes a while and most runs do not need it.
+    import tensorflow_datasets as tfds
+
+    if data_dir is not None:
+        data_dir = str(Path(data_dir).expanduser())
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, file_format=FILE_FORMAT)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        near = difflib.get_close_matches(name.split("/")[0].split(":")[0], known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"TFDS knows {len(known)} datasets"
+        raise InputError(f"unknown TFDS dataset {name!r}; {hint}") from error
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"TFDS cannot build {name!r} here: it needs the package {error.name!r}; prepare the "
+            f"dataset elsewhere as {FILE_FORMAT} and name its folder by data_dir"
+        ) from error
+    except Exception as error:  # whatever a builder raises for a configuration it lacks
+        raise InputError(f"TFDS cannot build {name!r}: {_first_line(error)}") from error
+
+    prepare = f"tfds build {name} --file_format={FILE_FORMAT}"
+    if not builder.is_prepared():
+        if not download:
+            raise InputError(
+                f"TFDS dataset {name!r} is not prepared in {builder.data_path}; "
+                f"run `{prepare}`, or set download"
+            )
+        try:
+            builder.download_and_prepare(file_format=FILE_FORMAT)
+        except Exception as error:  # network, disk, checksums, a missing package: all end here
+            raise InputError(
+                f"TFDS dataset {name!r} could not be downloaded and prepared: {_first_line(error)}"
+            ) from error
+    if split not in builder.info.splits:
+        near = difflib.get_close_matches(split, list(builder.info.splits), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(
+            f"TFDS dataset {name!r} has no split {split!r}; {hint}"
+            f"splits: {', '.join(builder.info.splits)}"
+        )
+    for feature in columns.values():
+        _check_feature(builder.info.features, feature, name)
+    try:
+        data = builder.as_data_source(split=split)
+    except NotImplementedError as error:
+        raise InputError(
+            f"TFDS dataset {name!r} in {builder.data_path} is not in a format with random access; "
+            f"run `{prepare}`"
+        ) from error
+    return TfdsSplit(data, columns, name)
+
+
+def _check_feature(features: Any, feature: str, name: str) -> None:
+    for part in feature.split("/"):
+        known = list(features.keys()) if hasattr(features, "keys") else []
+        if part not in known:
+            near = difflib.get_close_matches(part, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise InputError(
+                f"TFDS dataset {name!r} has no feature {feature!r}; {hint}"
+                f"features: {', '.join(known) or 'none'}"
+            )
+        features = features[part]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,93 @@
+"""The training state: what a checkpoint holds and a step maps to the next."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Int
+
+from flaxformers_edu.sharding import parameter_shardings
+
+
+@struct.dataclass
+class TrainState:
+    """All of it: with the seed and the data, the rest of a run follows from these."""
+
+    step: Int[Array, ""]
+    params: Any
+    opt_state: Any
+    ema: Any
+    """Moving average of the parameters; None where the experiment has none."""
+
+    @property
+    def eval_params(self) -> Any:
+        """The parameters to evaluate and to keep."""
+        return self.params if self.ema is None else self.ema
+
+
+def abstract_params(model: nn.Module) -> Any:
+    """Shapes of the parameters, still boxed with their logical axis names."""
+    inputs = model.dummy_inputs()
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), **inputs))["params"]
+
+
+def create_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, seed: int, ema: bool
+) -> TrainState:
+    """The state of step 0: every array is made where it belongs on the mesh."""
+    abstract, shardings = _plan(model, optimizer, mesh, ema=ema)
+    del abstract
+    initialise = jax.jit(lambda key: _initial(model, optimizer, key, ema), out_shardings=shardings)
+    with jax.set_mesh(mesh):
+        return initialise(jax.random.key(seed))
+
+
+def abstract_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool
+) -> TrainState:
+    """Shapes, types and shardings of the state, for restoring a checkpoint into."""
+    abstract, shardings = _plan(model, optimizer, mesh, ema=ema)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        shardings,
+    )
+
+
+def count(params: Any) -> int:
+    """Number of parameters of a tree of arrays or shapes."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def _initial(
+    model: nn.Module, optimizer: optax.GradientTransformation, key: Array, ema: bool
+) -> TrainState:
+    params = nn.meta.unbox(model.init(key, **model.dummy_inputs())["params"])
+    # A copy: the same buffer cannot be donated twice.
+    average = jax.tree.map(jnp.copy, params) if ema else None
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), average)
+
+
+def _plan(
+    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool
+) -> tuple[TrainState, TrainState]:
+    """Shapes first, shardings second; allocation is the caller's third."""
+    boxed = abstract_params(model)
+    of_params = parameter_shardings(boxed, mesh)
+    abstract = jax.eval_shape(lambda: _initial(model, optimizer, jax.random.key(0), ema))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    # Moments have the shapes of their parameters and lie where they lie; the rest is small.
+    of_optimizer = optax.tree_utils.tree_map_params(
+        optimizer,
+        lambda leaf, sharding, parameter: sharding if leaf.shape == parameter.shape else replicated,
+        abstract.opt_state,
+        of_params,
+        abstract.params,
+        transform_non_params=lambda _: replicated,
+    )
+    return abstract, TrainState(replicated, of_params, of_optimizer, of_params if ema else None)
