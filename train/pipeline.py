@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import grain
 import numpy as np
 
 from flaxformers_edu.errors import InputError, unknown_name
@@ -106,7 +105,7 @@ class EncodedExamples(Sequence):
         """Number of examples."""
         return len(next(iter(self.columns.values()))[1]) - 1
 
-    def __getitem__(self, index: Any) -> dict[str, np.ndarray]:
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:  # type: ignore[override]
         """Example `index`: name -> int32 ids."""
         index = range(len(self))[index]
         return {
@@ -268,7 +267,7 @@ class TrainData:
         mine = batch.indices[self.process_index * rows : (self.process_index + 1) * rows]
         mine = mine[mine >= 0]  # empty rows come last
         if self.batching.packing:
-            chosen = [[self.examples[i] for i in self._groups[group]] for group in mine]
+            chosen: list[Any] = [[self.examples[i] for i in self._groups[group]] for group in mine]
         else:
             chosen = [self.examples[i] for i in mine]
         return self.collate(chosen, rows, batch.bucket)
@@ -282,6 +281,8 @@ class TrainData:
         prefetch: int = 8,
     ) -> Iterator[Arrays]:
         """Batches start_step, start_step + 1, ... made ahead of time by grain's threads."""
+        import grain  # a second to import, which `--help` need not wait for
+
         stop_step = sys.maxsize if stop_step is None else stop_step
         options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
         dataset = grain.MapDataset.range(start_step, stop_step).map(self.batch_at)

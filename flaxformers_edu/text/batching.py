@@ -23,7 +23,7 @@ def pad_sequences(sequences: Sequence[Ids], length: int, pad_id: int) -> np.ndar
 
     Raises ValueError for a sequence that is longer.
     """
-    padded_BT = np.full((len(sequences), length), pad_id, np.int32)
+    padded_BT: np.ndarray = np.full((len(sequences), length), pad_id, np.int32)
     for row, ids in enumerate(sequences):
         if len(ids) > length:
             raise ValueError(f"sequence {row} has {len(ids)} tokens, more than length={length}")
@@ -80,8 +80,8 @@ class Batch:
 
 def lengths_of_examples(lengths: np.ndarray | Sequence) -> np.ndarray:
     """The length that decides the bucket, [N]: of pairs [N, 2] the longer side."""
-    lengths = np.asarray(lengths, np.int64)
-    return lengths.max(axis=1) if lengths.ndim == 2 else lengths
+    array: np.ndarray = np.asarray(lengths, np.int64)
+    return array.max(axis=1) if array.ndim == 2 else array
 
 
 def plan_epoch(
@@ -189,9 +189,9 @@ def lay_out(
     """
     if len(groups) > rows:
         raise ValueError(f"{len(groups)} groups do not fit {rows} rows")
-    ids_BT = np.full((rows, length), pad_id, np.int32)
-    segment_ids_BT = np.zeros((rows, length), np.int32)
-    positions_BT = np.zeros((rows, length), np.int32)
+    ids_BT: np.ndarray = np.full((rows, length), pad_id, np.int32)
+    segment_ids_BT: np.ndarray = np.zeros((rows, length), np.int32)
+    positions_BT: np.ndarray = np.zeros((rows, length), np.int32)
     for row, group in enumerate(groups):
         start = 0
         for segment, ids in enumerate(group, start=1):

@@ -173,14 +173,14 @@ class HuggingFaceTokenizer:
             ids.append(self.eos_token_id)
         return ids
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Detokenised text; padding, beginning and end tokens are left out."""
         kept = [int(i) for i in ids]
         return self._tokenizer.decode(
             [i for i in kept if i not in self._skipped], skip_special_tokens=False
         )
 
-    def tokens(self, ids: Iterable[int]) -> list[str]:
+    def tokens(self, ids: Iterable[int] | np.ndarray) -> list[str]:
         """Piece of each id; bytes of byte-level pieces are shown as the characters they spell."""
         pieces = []
         for i in ids:

@@ -4,7 +4,6 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import sentencepiece
@@ -110,12 +109,12 @@ class SentencePieceTokenizer:
             ids.append(self.eos_token_id)
         return ids
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Detokenised text; padding, beginning and end tokens are left out."""
         kept = [int(i) for i in ids]
         return self._processor.decode([i for i in kept if i not in self._skipped])
 
-    def tokens(self, ids: Iterable[int]) -> list[str]:
+    def tokens(self, ids: Iterable[int] | np.ndarray) -> list[str]:
         """Piece of each id, U+2581 where a word begins."""
         return [self._processor.id_to_piece(int(i)) for i in ids]
 
@@ -130,7 +129,7 @@ def train_sentencepiece(
     sentences: Iterable[str],
     *,
     vocab_size: int,
-    model_type: Literal["unigram", "bpe"] = "unigram",
+    model_type: str = "unigram",
     character_coverage: float = 1.0,
     byte_fallback: bool = False,
     normalization: str = "identity",
@@ -138,7 +137,8 @@ def train_sentencepiece(
 ) -> SentencePieceTokenizer:
     """Train a model in memory, silently, on one thread: the same sentences give the same bytes.
 
-    Ids 0 to 3 are pad, eos, unk, bos. `byte_fallback` spells unknown characters as bytes.
+    model_type: "unigram" (Kudo 2018) or "bpe" (Sennrich et al. 2016). Ids 0 to 3 are pad, eos,
+    unk, bos. `byte_fallback` spells unknown characters as bytes.
     Raises InputError for an unknown model_type or normalization, an empty corpus, and a
     vocab_size that the corpus does not allow (with the limit that sentencepiece reports).
     """

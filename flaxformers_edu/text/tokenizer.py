@@ -77,11 +77,11 @@ class Tokenizer(Protocol):
         """Ids of one text, without a beginning token."""
         ...
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Text of ids, with padding, beginning and end tokens left out."""
         ...
 
-    def tokens(self, ids: Iterable[int]) -> list[str]:
+    def tokens(self, ids: Iterable[int] | np.ndarray) -> list[str]:
         """Readable piece of each id, for the axes of plots; U+2581 stands for a space."""
         ...
 

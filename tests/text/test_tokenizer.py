@@ -108,7 +108,9 @@ def test_batch_errors(spm) -> None:
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
 def test_vocabulary_the_corpus_does_not_allow(model_type) -> None:
-    with pytest.raises(InputError, match=r"vocab_size=5000 is larger.*set vocab_size to (\d+)") as e:
+    with pytest.raises(
+        InputError, match=r"vocab_size=5000 is larger.*set vocab_size to (\d+)"
+    ) as e:
         train_sentencepiece(CORPUS, vocab_size=5000, model_type=model_type)
     largest = int(str(e.value).split("set vocab_size to ")[1].split()[0])
     assert train_sentencepiece(CORPUS, vocab_size=largest, model_type=model_type)

@@ -134,7 +134,9 @@ def test_pickles() -> None:
 
 def test_over_length() -> None:
     pairs = [{"source": [5], "target": [6]}, {"source": range(10, 40), "target": [6]}]
-    with pytest.raises(InputError, match="example 1 has 31 tokens in input_ids.*max_source_length=16"):
+    with pytest.raises(
+        InputError, match="example 1 has 31 tokens in input_ids.*max_source_length=16"
+    ):
         encode_examples(pairs, encode, BATCHING)
     dropped = encode_examples(pairs, encode, Batching(over_length="drop", max_source_length=16))
     assert (len(dropped), dropped.num_dropped) == (1, 1)

@@ -102,7 +102,9 @@ def test_text_file(tmp_path) -> None:
 
 
 def test_jsonl(tmp_path) -> None:
-    path = write(tmp_path / "t.jsonl", '{"de": "ja", "en": "yes", "n": 1}\n\n{"de": "ne", "en": "no"}')
+    path = write(
+        tmp_path / "t.jsonl", '{"de": "ja", "en": "yes", "n": 1}\n\n{"de": "ne", "en": "no"}'
+    )
     assert Jsonl(train=path, source="de", target="en").load("train")[1]["target"] == "no"
     assert Jsonl(train=path, source="").load("train")[0]["n"] == 1
     with pytest.raises(InputError, match="line 3 has no key 'n'; .*keys: de, en"):

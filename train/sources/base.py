@@ -45,6 +45,6 @@ class Columns(Sequence):
         """Number of examples."""
         return len(next(iter(self.columns.values())))
 
-    def __getitem__(self, index: Any) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
         """Example `index`."""
         return {name: values[index] for name, values in self.columns.items()}

@@ -1,7 +1,7 @@
-"""Local files as sources: parallel lines, tsv, plain text, jsonl; each may be gzipped (.gz).
+r"""Local files as sources: parallel lines, tsv, plain text, jsonl; each may be gzipped (.gz).
 
-All are UTF-8 and are read into memory. Lines end at "\\n" or "\\r\\n" only, so that line numbers are
-those of other tools. Every error is an InputError of one line that names the file.
+All are UTF-8 and are read into memory. Lines end at "\n" or "\r\n" only, so that line numbers
+are those of other tools. Every error is an InputError of one line that names the file.
 """
 
 import difflib
@@ -39,8 +39,8 @@ def find_file(path: str | Path) -> Path:
 def read_lines(path: str | Path) -> list[str]:
     """Lines of a text file, without their ends.
 
-    Raises InputError for a missing, unreadable or empty file, a broken .gz, and invalid UTF-8 (with the line
-    and the byte within it, both counted from 1).
+    Raises InputError for a missing, unreadable or empty file, a broken .gz, and invalid UTF-8
+    (with the line and the byte within it, both counted from 1).
     """
     path = find_file(path)
     try:

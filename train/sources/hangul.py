@@ -1,4 +1,4 @@
-"""Korean morphology: particles by the final consonant, and conjugation in the polite style (해요체).
+"""Korean morphology: particles by final consonant, conjugation in the polite style (해요체).
 
 A Hangul syllable is one code point, 0xAC00 + (initial * 21 + vowel) * 28 + final, so a final
 consonant is read and added by arithmetic.
@@ -73,7 +73,7 @@ class Predicate:
 
     @property
     def _base(self) -> str:
-        """What endings in 으 follow, always ending in a vowel: 먹으, 가, 들으, 추우, 빨가; 여 of 열다."""
+        """What endings in 으 follow, always with a final vowel: 먹으, 들으, 추우; 여 of 열다."""
         final = final_of(self.stem)
         if not final:
             return self.stem

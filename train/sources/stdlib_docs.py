@@ -43,9 +43,7 @@ def stdlib_documents(split: str) -> Columns:
     """
     check_split(split)
     documents = [
-        sentences
-        for name, sentences in _modules()
-        if split_of(name, HELD_OUT_PERCENT) == split
+        sentences for name, sentences in _modules() if split_of(name, HELD_OUT_PERCENT) == split
     ]
     texts = [" ".join(sentences) for sentences in documents]
     return Columns({"text": texts, "sentences": documents})
@@ -60,7 +58,9 @@ def _modules() -> tuple[tuple[str, list[str]], ...]:
         parts = path.relative_to(root).parts
         if SKIPPED_FOLDERS.intersection(parts):
             continue
-        sentences = [s for s in _sentences_of_file(path) if not (s in seen or seen.add(s))]
+        # dict.fromkeys drops repetitions within the file and keeps the order.
+        sentences = [s for s in dict.fromkeys(_sentences_of_file(path)) if s not in seen]
+        seen.update(sentences)
         if sentences:
             modules.append((".".join(parts).removesuffix(".py"), sentences))
     return tuple(modules)

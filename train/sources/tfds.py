@@ -4,7 +4,9 @@
 (tfrecord) must be prepared once more, for which the error gives the command.
 """
 
+import contextlib
 import difflib
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from flaxformers_edu.errors import InputError
 
 FILE_FORMAT = "array_record"
+CATEGORIES = ("text", "translate", "summarization", "question_answering", "text_simplification")
 
 
 class TfdsSplit(Sequence):
@@ -27,8 +30,9 @@ class TfdsSplit(Sequence):
         """Number of examples."""
         return len(self.data)
 
-    def __getitem__(self, index: Any) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
         """Example `index`. Raises InputError for text that is not UTF-8."""
+        index = range(len(self))[index]
         example = self.data[index]
         fields = {}
         for field, feature in self.columns.items():
@@ -63,6 +67,10 @@ def tfds_split(
     # Imported here: it takes a while and most runs do not need it.
     import tensorflow_datasets as tfds
 
+    # TFDS finds older datasets only once the module of their category is imported.
+    for category in CATEGORIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"tensorflow_datasets.{category}")
     if data_dir is not None:
         data_dir = str(Path(data_dir).expanduser())
     try:

@@ -6,6 +6,7 @@ Whatever is drawn at random shows in the English, so that an English sentence ha
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from train.sources import toy_lexicon as lexicon
 from train.sources.hangul import Predicate, particle
@@ -168,10 +169,8 @@ def noun_phrase(
     one, many = before_en + noun.singular, before_en + noun.plural
     korean = before_ko + noun.korean
 
-    def phrase(english: str, korean: str, **rest: bool) -> NounPhrase:
-        return NounPhrase(
-            english, korean, is_person=is_person, respected=noun.respected, **rest
-        )
+    def phrase(english: str, korean: str, **rest: Any) -> NounPhrase:
+        return NounPhrase(english, korean, is_person=is_person, respected=noun.respected, **rest)
 
     if noun in lexicon.RELATIVES:
         english_owner, korean_owner = owner(rng, noun, avoid)
@@ -337,7 +336,7 @@ class Clause:
         return self.korean_words(self.korean.present)
 
     def connected(self, ending: str, **options: bool) -> str:
-        """The clause in Korean before another: ending 지만, 고, 기 때문에; 면 and 때 join otherwise."""
+        """The clause in Korean before another; ending: 지만, 고, 기 때문에, 면 or 때."""
         korean, past = self.korean, self.tense == "past"
         if ending == "면":
             return self.korean_words(korean.conditional, **options)

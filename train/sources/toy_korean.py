@@ -1,3 +1,5 @@
+# Lists of words read better as text.
+# ruff: noqa: SIM905
 """A generated English-Korean parallel corpus, whose translation must reorder every sentence.
 
 English is subject-verb-object with prepositions; Korean is subject-time-place-object-verb with
@@ -72,11 +74,9 @@ def _object(rng: Random, verb: Verb, subject: NounPhrase) -> tuple[str, NounPhra
         return kind, rng.choice(pool)
     if kind in ("study", "sport"):
         pairs = lexicon.SUBJECTS_OF_STUDY if kind == "study" else lexicon.SPORTS
-        return kind, NounPhrase(*rng.choice(pairs))
-    if kind == "person":
-        noun = rng.choice(lexicon.PEOPLE)
-    else:
-        noun = rng.choice(OBJECTS[kind])
+        english, korean = rng.choice(pairs)
+        return kind, NounPhrase(english, korean)
+    noun = rng.choice(OBJECTS[kind])
     return kind, noun_phrase(rng, noun, avoid=subject.english)
 
 
@@ -168,9 +168,7 @@ def action(
         other = (
             rng.choice(pool)
             if rng.random() < 0.6
-            else noun_phrase(
-                rng, rng.choice(lexicon.RELATIVES), avoid=subject.english, adjective=0
-            )
+            else noun_phrase(rng, rng.choice(lexicon.RELATIVES), avoid=subject.english, adjective=0)
         )
         english.append(f"to {other.as_object}")
         receiver = other.korean + ("께" if other.respected else "에게")
@@ -243,7 +241,8 @@ def quality(
     """A clause that describes with an adjective: of people, or of things where none is given."""
     tense = tense or rng.choice(("past", "present"))
     if subject is None and rng.random() < 0.5:
-        kind = rng.choice("animal food dish clothes vehicle reading show room thing building".split())
+        kinds = "animal food dish clothes vehicle reading show room thing building"
+        kind = rng.choice(kinds.split())
         noun = rng.choice(OBJECTS[kind])
         found = adjectives_of(noun, lexicon.ADJECTIVES)
         if found:
@@ -267,8 +266,10 @@ def _described(
     korean = adjective.korean
     degree = ("", "")
     if negation:
-        short = negation == "short" and not korean.stem.endswith(("하", "있")) and (
-            len(korean.stem) <= 2 and subject.english != "I"
+        short = (
+            negation == "short"
+            and not korean.stem.endswith(("하", "있"))
+            and (len(korean.stem) <= 2 and subject.english != "I")
         )
         polite = korean.honorific() if subject.respected else korean
         if short:
@@ -462,7 +463,9 @@ def _what(rng: Random) -> Pair:
     return clause.english_question("What"), clause.polite() + "?"
 
 
-_ASKS_WHAT = frozenset("eat drink read write buy sell make wash borrow find draw learn bring".split())
+_ASKS_WHAT = frozenset(
+    "eat drink read write buy sell make wash borrow find draw learn bring".split()
+)
 _MANNER_WORDS = frozenset(
     korean for key, entries in lexicon.MANNERS.items() if key != "a" for _, korean in entries
 )
@@ -603,7 +606,8 @@ def _request(rng: Random) -> Pair:
     clause = action(rng, subject=YOU, verb=verb, tense="future", helper="", negation="")
     words = clause.complement, clause.time[0]
     if rng.random() < 0.25:
-        english = " ".join(filter(None, ("Please", rng.choice(("do not", "don't")), verb.base, *words)))
+        start = rng.choice(("Please do not", "Please don't"))
+        english = " ".join(filter(None, (start, verb.base, *words)))
         return english + ".", clause.korean_words(verb.korean.stem + "지 마세요") + "."
     english = " ".join(filter(None, ("Please", verb.base, *words)))
     return english + ".", clause.korean_words(verb.korean.infinitive + " 주세요") + "."
@@ -628,7 +632,7 @@ def _simple(rng: Random, tense: str, subject: NounPhrase | None = None) -> Claus
 
 
 def _linked(rng: Random) -> Pair:
-    """Two clauses: and, but, because, when, if. A pronoun in the second means the first's subject."""
+    """Two clauses. A pronoun in the second stands for the subject of the first."""
     link = rng.choice(("and", "but", "because", "because", "when", "if"))
     tense = rng.choice(("past", "past", "present")) if link != "if" else "future"
     main_subject = rng.choice((*NAMES, *NAMES, *PRONOUNS.values()))
@@ -713,9 +717,7 @@ def _object_relative(rng: Random) -> Pair:
         rng, subject=subject, verb=verb, tense="past", helper="", negation="", adjuncts=0,
         timed=False, with_object=False,
     )  # fmt: skip
-    english, korean = inner.english(), inner.korean_words(
-        inner.korean.past_adnominal, topic=False
-    )
+    english, korean = inner.english(), inner.korean_words(inner.korean.past_adnominal, topic=False)
     whole = NounPhrase(f"the {noun.singular} that {english}", f"{korean} {noun.korean}")
     clause = _described(rng, whole, rng.choice(found), rng.choice(("past", "present")), None)
     return _statement(clause)
@@ -767,7 +769,7 @@ class ToyKoreanSplit(Sequence):
         """Number of pairs."""
         return self.size
 
-    def __getitem__(self, index: Any) -> dict[str, str]:
+    def __getitem__(self, index: int) -> dict[str, str]:  # type: ignore[override]
         """Pair `index`, made on the spot."""
         index = range(self.size)[index]
         name = f"{self.seed}/{self.split}/{index}".encode()

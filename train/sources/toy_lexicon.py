@@ -1,3 +1,5 @@
+# Lists of words read better as text; a Hangul syllable counts as two columns.
+# ruff: noqa: SIM905, E501
 """The vocabulary of the generated corpus: English words with one Korean word each.
 
 Nouns are written `english=korean:counter`, with `singular/plural` where English is irregular and
@@ -125,7 +127,9 @@ VEHICLES = _nouns(
     """car=자동차, bus=버스, train=기차, taxi/taxis=택시, bicycle=자전거, airplane=비행기, truck=트럭,
     motorcycle=오토바이, ship=배:척, boat=보트:척""",
 )
-OPENABLE = _nouns("openable", "개", "door=문, window=창문, box=상자, bag=가방, drawer=서랍, gate=대문")
+OPENABLE = _nouns(
+    "openable", "개", "door=문, window=창문, box=상자, bag=가방, drawer=서랍, gate=대문"
+)
 SUBJECTS_OF_STUDY = tuple(
     pair.split("=")
     for pair in """Korean=한국어 English=영어 French=프랑스어 Japanese=일본어 Chinese=중국어 math=수학
@@ -150,7 +154,9 @@ PLACES = tuple(
 )
 # Rooms and grounds that people clean or visit, as objects.
 ROOMS = _nouns(
-    "room", "개", "room=방, kitchen=부엌, classroom=교실, office=사무실, garden=정원, living room=거실"
+    "room",
+    "개",
+    "room=방, kitchen=부엌, classroom=교실, office=사무실, garden=정원, living room=거실",
 )
 BUILDINGS = _nouns(
     "building",
@@ -209,13 +215,23 @@ TIMES = {
     on Friday=금요일에|on Saturday=토요일에|on Sunday=일요일에|after lunch=점심 식사 후에|
     before dinner=저녁 식사 전에|after class=수업 후에""",
 }
-TIMES_OF = {
-    tense: tuple(
-        tuple(entry.strip().split("=")) for entry in text.replace("\n", " ").split("|")
-    )
+
+
+def _pair(entry: str) -> tuple[str, str]:
+    english, korean = entry.strip().split("=")
+    return english, korean
+
+
+TIMES_OF: dict[str, tuple[tuple[str, str], ...]] = {
+    tense: tuple(_pair(entry) for entry in text.replace("\n", " ").split("|"))
     for tense, text in TIMES.items()
 }
-FREQUENCIES = (("always", "항상"), ("often", "자주"), ("sometimes", "가끔"), ("usually", "보통"))
+FREQUENCIES: tuple[tuple[str, str], ...] = (
+    ("always", "항상"),
+    ("often", "자주"),
+    ("sometimes", "가끔"),
+    ("usually", "보통"),
+)
 DEGREES = (("very", "아주"), ("really", "정말"), ("too", "너무"), ("a little", "조금"))
 MANNERS = {
     "q": (("quickly", "빨리"), ("slowly", "천천히")),
@@ -286,9 +302,7 @@ def _verbs(table: str) -> tuple[Verb, ...]:
         stem, infinitive = (form.replace("_", " ") for form in korean.split())
         other = None
         if respectful:
-            other = Predicate(
-                respectful[0] + "시", respectful[0] + "셔", respectful[0] + "세요"
-            )
+            other = Predicate(respectful[0] + "시", respectful[0] + "셔", respectful[0] + "세요")
         verbs.append(
             Verb(
                 base,
@@ -414,9 +428,7 @@ def _adjectives(table: str) -> tuple[Adjective, ...]:
         stem, infinitive = korean.split()
         predicate = Predicate(stem, infinitive, is_verb=stem.endswith("있"))
         before = predicate.adnominal
-        adjectives.append(
-            Adjective(word, comparative, predicate, tuple(describes.split()), before)
-        )
+        adjectives.append(Adjective(word, comparative, predicate, tuple(describes.split()), before))
     return tuple(adjectives)
 
 
