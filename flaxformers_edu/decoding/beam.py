@@ -155,14 +155,16 @@ class BeamSearch:
                 f"vocab_size {V} is too small for beam search with {len(self.eos_token_ids)} "
                 f"end-of-sequence tokens; it needs at least {K // self.num_beams}"
             )
-        if not self.processors.active:
+        past = (state.context_BP, state.running_BNM, t)
+        if self.processors.only_remove:
+            # What is removed has no share in the order of the rest: log-probabilities as such,
+            # a second array of the logits' size, need not be written out.
             normaliser_BN = jax.nn.logsumexp(logits_BNV, axis=-1)
-            return top_continuations(logits_BNV, normaliser_BN, state.running_scores_BN, K)
-        log_probs_BNV = self.processors(
-            jax.nn.log_softmax(logits_BNV, axis=-1), state.context_BP, state.running_BNM, t
-        )
-        nothing_BN = jnp.zeros_like(state.running_scores_BN)
-        return top_continuations(log_probs_BNV, nothing_BN, state.running_scores_BN, K)
+            scores_BNV = self.processors(logits_BNV, *past)
+        else:
+            normaliser_BN = jnp.zeros_like(state.running_scores_BN)
+            scores_BNV = self.processors(jax.nn.log_softmax(logits_BNV, axis=-1), *past)
+        return top_continuations(scores_BNV, normaliser_BN, state.running_scores_BN, K)
 
     def _may_improve(
         self,

@@ -68,7 +68,8 @@ def generate(
     Args:
       model: a module that decodes. It has `is_encoder_decoder`, `config`, and the methods
         `start_cache(input_ids, attention_mask, *, num_beams, max_new_tokens) -> cache` and
-        `decode_step(tokens_BN, cache) -> (logits_BNV, cache)`.
+        `decode_step(tokens_BN, cache) -> (logits_BNV, cache)`. If it has
+        `for_decoding(params) -> (model, params)`, the model that this returns is used instead.
       params: its parameters.
       input_ids: int [B, S], numpy or jax: the source of an encoder-decoder, else the prompt.
       attention_mask: [B, S], 1 for tokens and 0 for padding; None means that nothing is padding.
@@ -212,6 +213,8 @@ def _generate(
     rng: Any,
 ) -> Decoded:
     """The compiled part. The strategy's static fields, the shapes and the model are its key."""
+    if hasattr(model, "for_decoding"):
+        model, params = model.for_decoding(params)
     variables = {"params": params}
     cache = model.apply(
         variables,

@@ -122,13 +122,10 @@ class Processors:
     """Forced as the last token that `max_new_tokens` allows."""
 
     @property
-    def active(self) -> bool:
-        """Whether any rule is there at all (known before tracing)."""
-        return (
-            self.repetition_penalty is not None
-            or self.min_new_tokens is not None
-            or bool(self.forced_bos_token_ids or self.forced_eos_token_ids)
-        )
+    def only_remove(self) -> bool:
+        """Whether the rules only remove tokens and leave other scores (known before tracing)."""
+        forced = self.forced_bos_token_ids or self.forced_eos_token_ids
+        return self.repetition_penalty is None and not forced
 
     def __call__(
         self,

@@ -87,13 +87,13 @@ def apply(processors, t, scores=(1.0, -1.0, 2.0, 0.0), prompt_length=2, max_new_
 
 
 def test_no_rules_change_nothing():
-    assert not Processors(eos_token_ids=(1,)).active
+    assert Processors(eos_token_ids=(1,)).only_remove
     assert apply(Processors(eos_token_ids=(1,)), 0) == [1.0, -1.0, 2.0, 0.0]
 
 
 def test_repetition_penalty_on_positive_and_negative_scores():
     processors = Processors(repetition_penalty=2.0)
-    assert processors.active
+    assert not processors.only_remove
     assert apply(processors, 0) == [0.5, -1.0, 2.0, 0.0]
     assert apply(processors, 1) == [0.5, -2.0, 2.0, 0.0]
 
