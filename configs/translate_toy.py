@@ -1,6 +1,6 @@
 """English to Korean on a generated corpus: the whole road in three minutes on two cores.
 
-    python -m train run configs/translate_toy.py --workdir runs/translate_toy
+python -m train run configs/translate_toy.py --workdir runs/translate_toy
 """
 
 from flaxformers_edu.models import TransformerConfig
@@ -28,13 +28,12 @@ def config() -> Experiment:
         objective=Translation(label_smoothing=0.1),
         source=ToyKorean(size=20_000),
         tokenizer=TokenizerSpec(kind="bpe"),
-        batching=Batching(
-            tokens_per_batch=2048, max_source_length=40, max_target_length=40
-        ),
+        batching=Batching(tokens_per_batch=2048, max_source_length=40, max_target_length=40),
         optimizer=Optimizer(name="adamw", b2=0.98, eps=1e-9, clip_norm=1.0),
-        schedule=Schedule(name="rsqrt", peak=2e-3, warmup_steps=200),
+        schedule=Schedule(name="linear", peak=4e-3, warmup_steps=200),
         decoding=Decoding(num_beams=4, max_new_tokens=40),
-        steps=1200,
-        eval_every=300,
-        checkpoint_every=300,
+        steps=1000,
+        ema_decay=0.99,
+        eval_every=250,
+        checkpoint_every=250,
     )
