@@ -1,11 +1,10 @@
 """flaxformers_edu: the lineage of NLP Transformers as pure functional Flax modules.
 
-    import flaxformers_edu as ff
-
-    ff.models.presets()                      # the published sizes
-    model = ff.models.build(config, task)    # a Linen module
-    ff.count_params(config, task)            # exact, nothing allocated
-    ff.generate(model, params, input_ids, max_new_tokens=20, num_beams=5)
+>>> import flaxformers_edu as ff
+>>> sorted(ff.models.presets())
+['transformer-base', 'transformer-big']
+>>> ff.count_params(ff.models.presets()["transformer-base"], "seq2seq_lm")
+63082496
 """
 
 from flaxformers_edu import models, objectives

@@ -99,12 +99,12 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def parameter_shardings(boxed: Any, mesh: Mesh) -> Any:
     """Shardings of a tree of parameters, from the logical names that the modules gave them.
 
-    `boxed` is what `jax.eval_shape` of a module's `init` returns, still with its names. An axis that
-    does not divide over its mesh axis stays whole.
+    `boxed` is what `jax.eval_shape` of a module's `init` returns, still with its names. An axis
+    that does not divide over its mesh axis stays whole.
     """
 
     def one(leaf: Any) -> NamedSharding:
-        names = leaf.names if isinstance(leaf, nn.LogicallyPartitioned) else ()
+        names: Any = leaf.names if isinstance(leaf, nn.LogicallyPartitioned) else ()
         shape = jax.eval_shape(lambda: nn.meta.unbox(leaf)).shape if names else ()
         axes = [PARAMETER_RULES[name] for name in names]
         spec = [_dividing(axis, size, mesh.shape) for axis, size in zip(axes, shape, strict=True)]

@@ -3,8 +3,10 @@
 Heavy packages are imported by the command that needs them: help must answer at once.
 """
 
+import contextlib
 import difflib
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -19,7 +21,8 @@ HELP = """usage: python -m train COMMAND ...
   generate DIR [...]     translate lines from a file or standard input
   list                   configs, published sizes, tasks, objectives
 
-`python -m train COMMAND --help` and `python -m train run CONFIG --help` document each option and field.
+`python -m train COMMAND --help` documents each option, and
+`python -m train run CONFIG --help` each field of an experiment.
 
 examples:
   python -m train run configs/translate_toy.py --workdir runs/toy
@@ -29,33 +32,32 @@ examples:
 exit status: 0 done, 2 bad input, 3 loss not finite, 143 stopped by SIGTERM after saving
 """
 
-COMMANDS = ("run", "evaluate", "generate", "list")
-
 
 def main(arguments: Sequence[str]) -> int:
-    """Dispatches; the exit status."""
+    """Dispatches to a command; the exit status."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0 if arguments else 2
     command, rest = arguments[0], list(arguments[1:])
-    if command not in COMMANDS:
-        return fail(f"unknown command {command!r}{nearest(command, COMMANDS)}")
+    commands = {"run": run, "evaluate": evaluate, "generate": generate, "list": listing}
+    if command not in commands:
+        return fail(f"unknown command {command!r}{nearest(command, list(commands))}")
     from flaxformers_edu.errors import InputError
 
     try:
-        return {"run": run, "evaluate": evaluate, "generate": generate, "list": listing}[command](
-            rest
-        )
+        return commands[command](rest)
     except InputError as error:
         return fail(str(error))
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return fail(f"{error.strerror or error}{where}; finished checkpoints are intact")
+    except KeyboardInterrupt:  # while there was nothing to save yet
+        return 130
 
 
 def fail(message: str) -> int:
-    """One line on standard error."""
-    print(f"error: {message}", file=sys.stderr)
+    """One line on standard error, and the status of bad input."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
@@ -66,7 +68,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def run(arguments: list[str]) -> int:
-    """run CONFIG --workdir DIR [--any.field value ...]."""
+    """Run CONFIG --workdir DIR [--any.field value ...]."""
     import dataclasses
     from typing import Annotated
 
@@ -98,7 +100,7 @@ def run(arguments: list[str]) -> int:
 
 
 def evaluate(arguments: list[str]) -> int:
-    """evaluate DIR [...]."""
+    """Evaluate DIR [...]."""
     from train.evaluate import Evaluate
     from train.evaluate import evaluate as command
 
@@ -107,7 +109,7 @@ def evaluate(arguments: list[str]) -> int:
 
 
 def generate(arguments: list[str]) -> int:
-    """generate DIR [...]."""
+    """Generate DIR [...]."""
     from train.generate import Generate
     from train.generate import generate as command
 
@@ -116,7 +118,7 @@ def generate(arguments: list[str]) -> int:
 
 
 def listing(arguments: list[str]) -> int:
-    """list."""
+    """List."""
     import flaxformers_edu as ff
 
     print("configs")
@@ -133,8 +135,8 @@ def listing(arguments: list[str]) -> int:
     return 0
 
 
-def folder_and_options(command: str, arguments: list[str], options: Any) -> tuple[Path, Any]:
-    """DIR, then the options of a dataclass."""
+def folder_and_options(command: str, arguments: list[str], kind: Any) -> tuple[Path, Any]:
+    """DIR, then the fields of the dataclass `kind` as options."""
     import dataclasses
     from typing import Annotated
 
@@ -144,19 +146,35 @@ def folder_and_options(command: str, arguments: list[str], options: Any) -> tupl
     class Arguments:
         folder: Annotated[Path, tyro.conf.Positional]
         """The folder of a run."""
-        options: Annotated[options, tyro.conf.arg(name="")]
+        options: Annotated[kind, tyro.conf.arg(name="")]
 
-    given = parse(
-        Arguments, arguments, prog=f"python -m train {command}", description=options.__doc__
-    )
+    given = parse(Arguments, arguments, prog=f"python -m train {command}", description=kind.__doc__)
     return given.folder, given.options
 
 
 def parse(kind: Any, arguments: list[str], **settings: Any) -> Any:
-    """tyro, with our kind of error where a field's value is refused by its own class."""
+    """The parser of tyro, with our own errors as they are.
+
+    Raises:
+        InputError: a dataclass refused a value; tyro would draw a box around its words.
+        SystemExit: help was printed (0), or tyro found and explained an error (2).
+    """
     import tyro
 
-    return tyro.cli(kind, args=arguments, config=(tyro.conf.AvoidSubcommands,), **settings)
+    from flaxformers_edu.errors import InputError
+
+    complaints = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaints):
+            return tyro.cli(kind, args=arguments, config=(tyro.conf.AvoidSubcommands,), **settings)
+    except SystemExit as leaving:
+        cause: BaseException | None = leaving
+        while cause is not None:
+            if isinstance(cause, InputError):
+                raise cause from None
+            cause = cause.__cause__ or cause.__context__
+        sys.stderr.write(complaints.getvalue())
+        raise
 
 
 def config_files() -> dict[str, Path]:
@@ -202,4 +220,8 @@ if __name__ == "__main__":
     # The checkout's root first: `train` and `configs` are run from it, wherever it is called from.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "run" in sys.argv[1:2] and "--help" not in sys.argv:
+        from train.allocator import restart_with_large_pages
+
+        restart_with_large_pages()
     sys.exit(main(sys.argv[1:]))

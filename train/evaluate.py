@@ -1,11 +1,12 @@
-"""Losses and predictions of a model on examples, and the command `evaluate`."""
+"""Losses and predictions of a model on a split, and the command `evaluate`."""
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -15,17 +16,48 @@ from flaxformers_edu.sharding import MeshShape, batch_sharding
 from train.checkpoint import Checkpoints
 from train.experiment import Decoding
 from train.log import write_atomically
-from train.pipeline import Batching, EncodedExamples, evaluation_batches
-from train.prepare import Run, open_finished
-from train.state import abstract_state
+from train.pipeline import Batching, EncodedExamples, EvaluationBatch, evaluation_batches
+from train.prepare import Examples, Run, open_finished
+from train.state import abstract_params, abstract_state
 from train.step import make_eval_step
 
 
-def evaluation_batching(batching: Batching) -> Batching:
-    """Few, coarse shapes: every shape of a search is a program to compile.
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Examples to evaluate on, as they are and as token ids, index by index."""
 
-    Nothing is dropped: a prediction for every example is the point.
+    examples: Examples
+    ids: EncodedExamples
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def first(self, limit: int | None) -> "Split":
+        """The first `limit` examples; all of them for None."""
+        n = len(self) if limit is None else min(limit, len(self))
+        columns = {
+            name: (ids[: offsets[n]], offsets[: n + 1])
+            for name, (ids, offsets) in self.ids.columns.items()
+        }
+        return Split([self.examples[i] for i in range(n)], EncodedExamples(columns))
+
+    @property
+    def references(self) -> list[str]:
+        """The texts that predictions are compared with."""
+        return [self.examples[i]["target"] for i in range(len(self))]
+
+
+def encode_split(run: Run, examples: Examples) -> Split:
+    """Encodes a split for evaluation: nothing is dropped, for every example gets a prediction.
+
+    Raises:
+        InputError: an example is over the maximum length, where batching does not allow it.
     """
+    return Split(examples, run.encode(examples, evaluation_batching(run.experiment.batching)))
+
+
+def evaluation_batching(batching: Batching) -> Batching:
+    """Few, coarse shapes: every shape of a search is a program to compile."""
     buckets = [batching.max_length]
     while buckets[0] > 32:
         buckets.insert(0, -(-buckets[0] // 2))
@@ -50,91 +82,76 @@ def place(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
 
 class Evaluator:
-    """Evaluates parameters on one split; compiles once."""
+    """Evaluates parameters on splits; compiles once a shape."""
 
-    def __init__(self, run: Run, mesh: Mesh, examples: EncodedExamples) -> None:
-        self.run, self.mesh, self.examples = run, mesh, examples
+    def __init__(self, run: Run, mesh: Mesh, *, check: Callable[[], None] = lambda: None) -> None:
+        """`check` is called before each batch, and may raise to leave."""
+        self.run, self.mesh, self._check = run, mesh, check
         experiment = run.experiment
-        self.batching = evaluation_batching(experiment.batching)
-        self.collate = experiment.objective.collate(experiment.model)
+        self._batching = evaluation_batching(experiment.batching)
+        self._collate = experiment.objective.collate(experiment.model)
         self._eval_step = make_eval_step(run.model, experiment.objective)
 
-    def _batches(self, examples: EncodedExamples) -> Any:
-        return evaluation_batches(
-            examples,
-            self.collate,
-            self.batching,
-            rows_multiple_of=rows_multiple(self.mesh),
-            sort_by_length=True,
-        )
-
-    def loss(self, params: Any) -> dict[str, float]:
+    def loss(self, params: Any, split: Split) -> dict[str, float]:
         """Mean loss over all tokens of the split, and the counts that go with it."""
-        total = None
-        with jax.set_mesh(self.mesh):
-            for batch in self._batches(self.examples):
-                loss = self._eval_step(params, place(batch.arrays, self.mesh))
-                total = loss if total is None else total + loss
+        losses = [self._eval_step(params, place(b.arrays, self.mesh)) for b in self._batches(split)]
+        total = losses[0]
+        for loss in losses[1:]:
+            total += loss
         weight = max(float(total.weight), 1.0)
         means = {name: float(value) / weight for name, value in total.counts.items()}
         return {"loss": float(total.sum) / weight, **means}
 
-    def predict(self, params: Any, decoding: Decoding, limit: int | None = None) -> list[str]:
-        """A prediction for each of the first `limit` examples, in their order."""
-        examples = self.examples if limit is None else first(self.examples, limit)
-        found: list[str] = [""] * len(examples)
+    def predict(self, params: Any, split: Split, decoding: Decoding) -> list[str]:
+        """A prediction for each example, in their order."""
+        found = [""] * len(split)
         experiment, tokenizer = self.run.experiment, self.run.tokenizer
-        with jax.set_mesh(self.mesh):
-            for batch in self._batches(examples):
-                # Longer than twice the source is no translation; the cap keeps the cache small.
-                longest = 2 * batch.arrays["input_ids"].shape[1]
-                ids = experiment.objective.predict(
-                    self.run.model,
-                    params,
-                    batch.arrays,
-                    num_beams=decoding.num_beams,
-                    length_penalty=decoding.length_penalty,
-                    max_new_tokens=min(decoding.max_new_tokens, longest),
-                )
-                rows = np.asarray(ids)[: batch.count]
-                for index, row in zip(batch.indices, rows, strict=True):
-                    found[index] = tokenizer.decode(row.tolist())
+        for batch in self._batches(split):
+            # Longer than twice the source is no translation; the cap keeps the cache small.
+            longest = 2 * batch.arrays["input_ids"].shape[1]
+            ids = experiment.objective.predict(
+                self.run.model,
+                params,
+                place(batch.arrays, self.mesh),
+                num_beams=decoding.num_beams,
+                length_penalty=decoding.length_penalty,
+                max_new_tokens=min(decoding.max_new_tokens, longest),
+            )
+            rows = np.asarray(ids)[: batch.count]
+            for index, row in zip(batch.indices, rows, strict=True):
+                found[index] = tokenizer.decode(row.tolist())
         return found
 
+    def scores(
+        self, params: Any, split: Split, decoding: Decoding
+    ) -> tuple[dict[str, float], list[str]]:
+        """Loss, greedy and beam scores of a split, and the beam's predictions."""
+        scores = self.loss(params, split)
+        predictions: list[str] = []
+        for beams in sorted({1, decoding.num_beams}):
+            settings = dataclasses.replace(decoding, num_beams=beams)
+            predictions = self.predict(params, split, settings)
+            found = self.run.experiment.objective.score(predictions, split.references)
+            name = "greedy" if beams == 1 else f"beam{beams}"
+            scores |= {f"{metric}_{name}": value for metric, value in found.items()}
+        return scores, predictions
 
-def first(examples: EncodedExamples, limit: int) -> EncodedExamples:
-    """The first `limit` examples."""
-    n = min(limit, len(examples))
-    columns = {
-        name: (ids[: offsets[n]], offsets[: n + 1])
-        for name, (ids, offsets) in examples.columns.items()
-    }
-    return EncodedExamples(columns)
+    def _batches(self, split: Split) -> Iterator[EvaluationBatch]:
+        batches = evaluation_batches(
+            split.ids,
+            self._collate,
+            self._batching,
+            rows_multiple_of=rows_multiple(self.mesh),
+            sort_by_length=True,
+        )
+        for batch in batches:
+            self._check()
+            with jax.set_mesh(self.mesh):
+                yield batch
 
 
-def references(split: Sequence[dict[str, Any]], limit: int | None = None) -> list[str]:
-    """The texts that predictions are compared with."""
-    return [split[i]["target"] for i in range(min(limit or len(split), len(split)))]
-
-
-def load_params(run: Run, which: str, mesh: Mesh) -> tuple[Any, int]:
-    """The parameters to evaluate of a checkpoint ("best", "last" or a step), and its step."""
-    experiment = run.experiment
-    optimizer = experiment.optimizer.build(
-        experiment.schedule.build(experiment.steps), abstract_of(run)
-    )
-    with open_checkpoints(run, read_only=True) as checkpoints:
-        step = checkpoints.choose(which)
-        abstract = abstract_state(run.model, optimizer, mesh, ema=experiment.ema_decay > 0)
-        return checkpoints.restore(step, abstract).eval_params, step
-
-
-def abstract_of(run: Run) -> Any:
+def params_shapes(run: Run) -> Any:
     """Shapes of a run's parameters."""
-    import flax.linen as nn
-
-    from train.state import abstract_params
-
     return nn.meta.unbox(abstract_params(run.model))
 
 
@@ -151,6 +168,17 @@ def open_checkpoints(run: Run, *, read_only: bool = False) -> Checkpoints:
         keep_last=experiment.keep_last,
         read_only=read_only,
     )
+
+
+def load_params(run: Run, which: str, mesh: Mesh) -> tuple[Any, int]:
+    """The parameters to evaluate of a checkpoint ("best", "last" or a step), and its step."""
+    experiment = run.experiment
+    learning_rate = experiment.schedule.build(experiment.steps)
+    optimizer = experiment.optimizer.build(learning_rate, params_shapes(run))
+    with open_checkpoints(run, read_only=True) as checkpoints:
+        step = checkpoints.choose(which)
+        abstract = abstract_state(run.model, optimizer, mesh, ema=experiment.ema_decay > 0)
+        return checkpoints.restore(step, abstract).eval_params, step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,58 +198,34 @@ class Evaluate:
     output: Path | None = None
     """File for the predictions, one a line."""
 
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"--limit is {self.limit}; it must be at least 1")
+
 
 def evaluate(workdir: Path, options: Evaluate) -> int:
     """The command: prints one JSON object, and keeps it in DIR/evaluation-SPLIT.json."""
     run = open_finished(workdir)
-    split = run.experiment.source.load(options.split)
+    decoding = decoding_of(run, options)
+    split = encode_split(run, run.experiment.source.load(options.split)).first(options.limit)
     mesh = MeshShape().build(jax.devices()[:1])
     params, step = load_params(run, options.checkpoint, mesh)
-    result = {"split": options.split, "step": step}
-    scores, hypotheses = score_split(
-        run, mesh, params, split, decoding_of(run, options), limit=options.limit
-    )
-    result |= scores
-    if options.output is not None:
-        options.output.write_text("\n".join(hypotheses) + "\n", encoding="utf-8")
-    text = json.dumps(result, ensure_ascii=False)
-    write_atomically(workdir / f"evaluation-{options.split}.json", text + "\n")
+    scores, predictions = Evaluator(run, mesh).scores(params, split, decoding)
+    text = json.dumps({"split": options.split, "step": step, **scores}, ensure_ascii=False)
     print(text)
+    if options.output is not None:
+        options.output.write_text("\n".join(predictions) + "\n", encoding="utf-8")
+    write_atomically(workdir / f"evaluation-{options.split}.json", text + "\n")
     return 0
 
 
 def decoding_of(run: Run, options: Any) -> Decoding:
-    """The experiment's decoding with what the command line says instead."""
-    given = {
-        name: getattr(options, name)
-        for name in ("num_beams", "length_penalty", "max_new_tokens")
-        if getattr(options, name, None) is not None
-    }
-    return dataclasses.replace(run.experiment.decoding, **given)
+    """The experiment's decoding with what the command line says instead.
 
-
-def score_split(
-    run: Run,
-    mesh: Mesh,
-    params: Any,
-    split: Sequence[dict[str, Any]],
-    decoding: Decoding,
-    *,
-    limit: int | None = None,
-) -> tuple[dict[str, float], list[str]]:
-    """Loss, greedy and beam scores of a split, and the beam's predictions."""
-    experiment = run.experiment
-    examples = run.encode(split, evaluation_batching(experiment.batching))
-    if limit is not None:
-        examples = first(examples, limit)
-    evaluator = Evaluator(run, mesh, examples)
-    scores = dict(evaluator.loss(params))
-    wanted = references(split, limit)
-    hypotheses: list[str] = []
-    for beams in sorted({1, decoding.num_beams}):
-        settings = dataclasses.replace(decoding, num_beams=beams)
-        hypotheses = evaluator.predict(params, settings)
-        name = "greedy" if beams == 1 else f"beam{beams}"
-        found = experiment.objective.score(hypotheses, wanted)
-        scores |= {f"{metric}_{name}": value for metric, value in found.items()}
-    return scores, hypotheses
+    Raises:
+        InputError: a value that cannot be.
+    """
+    names = [field.name for field in dataclasses.fields(Decoding)]
+    given: dict[str, Any] = {name: getattr(options, name, None) for name in names}
+    said = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(run.experiment.decoding, **said)

@@ -1,19 +1,20 @@
 """An experiment: everything that decides a run, as one tree of frozen dataclasses.
 
-A config file composes one; the command line overrides its fields; the run's folder keeps it as JSON,
-from which `evaluate`, `generate` and a resumed run build it again.
+A config file composes one; the command line overrides its fields; the run's folder keeps it as
+JSON, from which `evaluate`, `generate` and a resumed run build it again.
 """
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import flax.linen as nn
 from jaxtyping import Array
 
-from flaxformers_edu.errors import InputError
+from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.optim.schedules import Schedule
 from flaxformers_edu.sharding import MeshShape
@@ -22,7 +23,7 @@ from train.pipeline import Batching
 
 
 class ModelConfig(Protocol):
-    """What the trainer knows of a family: how to build it, and the ids that text must agree with."""
+    """What the trainer knows of a family: how to build it, and what text must agree with."""
 
     vocab_size: int
     pad_token_id: int
@@ -59,18 +60,31 @@ class Objective(Protocol):
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]: ...
 
 
+TokenizerKind = Literal["unigram", "bpe", "folder"]
+
+
 @dataclasses.dataclass(frozen=True)
 class TokenizerSpec:
     """Where the tokeniser comes from. Its size is model.vocab_size."""
 
-    kind: Literal["unigram", "bpe", "folder"] = "unigram"
-    """unigram or bpe: sentencepiece, trained on the run's training split; folder: taken as it is."""
+    kind: TokenizerKind = "unigram"
+    """unigram or bpe: sentencepiece, trained on the training split; folder: taken as it is."""
     folder: str = ""
     """For kind folder: where spm.model or tokenizer.json lies."""
     max_examples: int = 1_000_000
     """Examples that it is trained on at most, taken evenly from the training split."""
     byte_fallback: bool = False
     """Characters outside the vocabulary become bytes instead of the unknown token."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(TokenizerKind):
+            raise unknown_name("tokenizer.kind", self.kind, get_args(TokenizerKind))
+        if self.kind == "folder" and not self.folder:
+            raise InputError("tokenizer.kind is 'folder': set tokenizer.folder")
+        if self.max_examples < 1:
+            raise InputError(
+                f"tokenizer.max_examples is {self.max_examples}; it must be at least 1"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +97,15 @@ class Decoding:
     """Exponent on the length that divides a hypothesis' log-probability."""
     max_new_tokens: int = 128
     """Longest prediction."""
+
+    def __post_init__(self) -> None:
+        for field in ("num_beams", "max_new_tokens"):
+            if getattr(self, field) < 1:
+                raise InputError(
+                    f"decoding.{field} is {getattr(self, field)}; it must be at least 1"
+                )
+        if not math.isfinite(self.length_penalty):
+            raise InputError(f"decoding.length_penalty is {self.length_penalty}; it must be finite")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,17 +144,17 @@ class Experiment:
     eval_every: int = 200
     """Steps between evaluations on the validation split."""
     eval_examples: int = 200
-    """Validation examples that are predicted and scored then (the loss is over all of them); 0: none."""
+    """Validation examples that are predicted and scored then, 0: none; the loss is over all."""
     checkpoint_every: int = 200
-    """Steps between checkpoints; the last is always kept, and the best by the objective's metric."""
+    """Steps between checkpoints; the best by the objective's metric is kept, and the last."""
     keep_last: int = 2
     """Newest checkpoints that are kept."""
     seed: int = 0
     """Of parameters, dropout and the order of the data."""
 
     def __post_init__(self) -> None:
-        positive = ("steps", "accumulation", "log_every", "eval_every", "checkpoint_every", "keep_last")
-        for field in positive:
+        every = ("log_every", "eval_every", "checkpoint_every")
+        for field in ("steps", "accumulation", *every, "keep_last"):
             if getattr(self, field) < 1:
                 raise InputError(f"{field} is {getattr(self, field)}; it must be at least 1")
         for field in ("seed", "eval_examples"):
@@ -141,8 +164,10 @@ class Experiment:
             raise InputError(f"ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
 
 
-MAY_CHANGE = ("steps", "mesh", "decoding", "log_every", "eval_every", "eval_examples")
-MAY_CHANGE += ("checkpoint_every", "keep_last", "name")
+MAY_CHANGE = (
+    *("name", "steps", "mesh", "decoding"),
+    *("log_every", "eval_every", "eval_examples", "checkpoint_every", "keep_last"),
+)
 """Fields that a resumed run may change: all others decide what its numbers mean."""
 
 
@@ -160,37 +185,48 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """The inverse of `to_json`; builds classes of this project only.
+    """The inverse of `to_json`; builds dataclasses of this project only.
 
     Raises:
-        InputError: a class or a field that this version does not know.
+        InputError: a class or a field that this version does not know, or that is missing.
     """
     if isinstance(value, list):
         return tuple(from_json(v) for v in value)
-    if not isinstance(value, dict) or "class" not in value:
+    if not isinstance(value, dict):
         return value
-    module, _, name = value["class"].partition(":")
-    if module.partition(".")[0] not in ("flaxformers_edu", "train"):
-        raise InputError(f"config.json names {value['class']!r}, which is not of this project")
-    kind = getattr(importlib.import_module(module), name, None)
-    if not dataclasses.is_dataclass(kind):
-        raise InputError(f"config.json names {value['class']!r}, which this version does not have")
+    kind = _class_named(value.get("class"))
     known = {f.name for f in dataclasses.fields(kind)}
-    fields = {k: from_json(v) for k, v in value.items() if k != "class"}
-    if unknown := sorted(fields.keys() - known):
-        raise InputError(f"config.json has {name}.{unknown[0]}, which this version does not know")
-    return kind(**fields)
+    fields = {name: from_json(v) for name, v in value.items() if name != "class"}
+    for name in sorted(fields.keys() - known):
+        raise unknown_name(f"field of {kind.__name__}", name, known)
+    try:
+        return kind(**fields)
+    except TypeError as error:  # a field is missing, or its value is of another type
+        raise InputError(f"{kind.__name__} cannot be built: {error}") from error
+
+
+def _class_named(name: Any) -> Any:
+    module, _, kind_name = str(name).partition(":")
+    if module.partition(".")[0] not in ("flaxformers_edu", "train"):
+        raise InputError(f"class {name!r} is not of this project")
+    try:
+        kind = getattr(importlib.import_module(module), kind_name, None)
+    except ModuleNotFoundError:
+        kind = None
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise InputError(f"class {name!r} is unknown to this version")
+    return kind
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     """Leaves of two JSON trees that differ, as (dotted path, old, new)."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for key in sorted(old.keys() | new.keys()):
-            inner = f"{path}.{key}" if path else key
-            found += differences(old.get(key), new.get(key), inner)
-        return found
-    return [] if old == new else [(path, old, new)]
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [(path, old, new)]
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        inner = f"{path}.{key}" if path else key
+        found += differences(old.get(key), new.get(key), inner)
+    return found
 
 
 def check_same_run(old: Any, new: Any, workdir: Path) -> None:

@@ -2,21 +2,20 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.sharding import MeshShape
-from train.evaluate import Evaluator, decoding_of, evaluation_batching, load_params
-from train.prepare import open_finished
+from train.evaluate import Evaluator, decoding_of, encode_split, load_params
+from train.prepare import Run, open_finished
 from train.summary import attention_sample
 
 
 @dataclasses.dataclass(frozen=True)
 class Generate:
-    """Translates lines from a file or from standard input."""
+    """Translates lines from a file or from standard input; an empty line stays one."""
 
     input: Path | None = None
     """File with a sentence a line; standard input when not given."""
@@ -31,22 +30,25 @@ class Generate:
     max_new_tokens: int | None = None
     """Longest prediction. The experiment's when not given."""
     attention: Path | None = None
-    """PNG for the cross-attention of the first line."""
+    """PNG for the cross-attention of the first sentence."""
 
 
 def generate(workdir: Path, options: Generate) -> int:
-    """Writes one prediction a line."""
+    """The command: writes one prediction for each line, in their order."""
     run = open_finished(workdir)
     decoding = decoding_of(run, options)
-    if decoding.num_beams < 1:
-        raise InputError(f"--num-beams is {decoding.num_beams}; it must be at least 1")
-    lines = read_lines(options.input)
-    pairs = [{"source": line, "target": ""} for line in lines]
-    examples = run.encode(pairs, evaluation_batching(run.experiment.batching))
+    name = "standard input" if options.input is None else str(options.input)
+    lines = read_lines(options.input, name)
+    pairs = [{"source": line, "target": ""} for line in lines if line.strip()]
+    if not pairs:
+        raise InputError(f"{name} is empty: give a sentence a line")
+    check_lengths(run, lines, name)
+    split = encode_split(run, pairs)
     mesh = MeshShape().build(jax.devices()[:1])
     params, _ = load_params(run, options.checkpoint, mesh)
-    found = Evaluator(run, mesh, examples).predict(params, decoding)
-    text = "\n".join(found) + "\n"
+    predictions = Evaluator(run, mesh).predict(params, split, decoding)
+    waiting = iter(predictions)
+    text = "".join((next(waiting) if line.strip() else "") + "\n" for line in lines)
     if options.output is None:
         sys.stdout.write(text)
     else:
@@ -54,35 +56,44 @@ def generate(workdir: Path, options: Generate) -> int:
     if options.attention is not None:
         from train.report import attention_heatmap
 
-        sample = attention_sample(run, params, lines[0], found[0])
+        sample = attention_sample(run, params, pairs[0]["source"], predictions[0])
         attention_heatmap(
-            options.attention,
-            sample.weights_LHTS[-1],
-            sample.target_tokens,
-            sample.source_tokens,
+            options.attention, sample.weights_LHTS[-1], sample.target_tokens, sample.source_tokens
         )
     return 0
 
 
-def read_lines(path: Path | None) -> Sequence[str]:
-    """Lines of a file or of standard input.
+def read_lines(path: Path | None, name: str) -> list[str]:
+    r"""Lines of a file, or of standard input for None; they end at "\n" or "\r\n" only.
 
     Raises:
-        InputError: a missing file, invalid UTF-8, no or an empty line.
+        InputError: a missing file, or invalid UTF-8.
     """
-    name = "standard input" if path is None else str(path)
     try:
         data = sys.stdin.buffer.read() if path is None else path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror}") from error
     try:
-        lines = data.decode("utf-8").splitlines()
+        lines = data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        number = data[: error.start].count(b"\n") + 1
+        number = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{name}, line {number}, is not valid UTF-8: {error.reason}") from error
-    if not lines:
-        raise InputError(f"{name} is empty: give a sentence a line")
+    if not lines[-1]:
+        del lines[-1]
+    return [line.removesuffix("\r") for line in lines]
+
+
+def check_lengths(run: Run, lines: list[str], name: str) -> None:
+    """Refuses a line that the model was not trained to read, rather than translate a part of it.
+
+    Raises:
+        InputError: naming the line.
+    """
+    limit = run.experiment.batching.max_source_length
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            raise InputError(f"{name}, line {number}, is empty: give a sentence a line")
-    return lines
+        length = len(run.tokenizer.encode(line))
+        if length > limit:
+            raise InputError(
+                f"{name}, line {number}, has {length} tokens, more than "
+                f"batching.max_source_length={limit}: split it into sentences"
+            )

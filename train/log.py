@@ -14,17 +14,20 @@ METRICS = "metrics.jsonl"
 class RunLog:
     """Writes the run's numbers; use as a context manager.
 
-    Lines of metrics.jsonl beyond `start_step` belong to a future that a resumed run will make again,
-    and are removed first: the file reads as if the run had never stopped.
+    Records beyond `start_step` belong to a future that a resumed run will make again, and are
+    removed first: the file reads as if the run had never stopped. `evaluated` says whether those
+    of the evaluation at `start_step` itself are to stay.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int, total_steps: int) -> None:
-        self.total_steps = total_steps
-        self.path = workdir / METRICS
-        keep_until(self.path, start_step)
-        self._file = self.path.open("a", encoding="utf-8")
+    def __init__(
+        self, workdir: Path, *, start_step: int, total_steps: int, evaluated: bool = True
+    ) -> None:
         from tensorboardX import SummaryWriter
 
+        self.total_steps = total_steps
+        self.path = workdir / METRICS
+        keep_until(self.path, start_step, evaluated=evaluated)
+        self._file = self.path.open("a", encoding="utf-8")
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
         self._progress, self._task = _progress_bar(total_steps, start_step)
         self._since = (time.perf_counter(), start_step)
@@ -41,14 +44,19 @@ class RunLog:
         self._file.close()
 
     def record(self, step: int, kind: str, **values: Any) -> None:
-        """One line of metrics.jsonl, and its numbers as TensorBoard scalars."""
-        line = {"step": step, "kind": kind, **values}
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
+        """One line of metrics.jsonl, and its numbers as TensorBoard scalars.
+
+        JSON has no NaN and no infinity: such a number becomes null.
+        """
+        numbers = {k: v for k, v in values.items() if isinstance(v, float) and math.isfinite(v)}
+        line: dict[str, Any] = {"step": step, "kind": kind}
         for name, value in values.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                tag = name if "/" in name else f"{kind}/{name}"
-                self._events.add_scalar(tag, value, step)
+            line[name] = None if isinstance(value, float) and name not in numbers else value
+        text = json.dumps(line, ensure_ascii=False, allow_nan=False)
+        self._file.write(text + "\n")
+        self._file.flush()
+        for name, value in numbers.items():
+            self._events.add_scalar(name if "/" in name else f"{kind}/{name}", value, step)
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -70,41 +78,50 @@ class RunLog:
             self.say(f"step {step:>6}/{self.total_steps}  {text}  {left}")
 
 
-def keep_until(path: Path, step: int) -> None:
-    """Removes from a metrics file the records beyond `step`, a torn last line, and "final"."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a metrics file, which need not exist; a torn last line is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            record = json.loads(line)
+            records.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-        if record["step"] <= step and not record.get("final"):
-            kept.append(line + "\n")
-    write_atomically(path, "".join(kept))
+    return [record for record in records if isinstance(record, dict) and "step" in record]
+
+
+def keep_until(path: Path, step: int, *, evaluated: bool = True) -> None:
+    """Removes the records beyond `step`, a torn line, "final", and an evaluation to be redone."""
+    if not path.exists():
+        return
+    kept = [
+        record
+        for record in read_records(path)
+        if record["step"] <= step
+        and not record.get("final")
+        and (evaluated or record["step"] < step or record["kind"] != "eval")
+    ]
+    lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+    write_atomically(path, "".join(lines))
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Replaces a file's content: readers and a crash see the old or the new, nothing between."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def is_final(path: Path) -> dict[str, Any] | None:
-    """The last record of a finished run, or None."""
-    if not path.exists():
-        return None
-    lines = path.read_text(encoding="utf-8").splitlines()
     try:
-        record = json.loads(lines[-1]) if lines else {}
-    except json.JSONDecodeError:
-        return None
-    return record if record.get("final") else None
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def finished_at(path: Path) -> int | None:
+    """The step at which the run of a metrics file finished; None where it did not."""
+    records = read_records(path)
+    return records[-1]["step"] if records and records[-1].get("final") else None
 
 
 def _progress_bar(total: int, completed: int) -> tuple[Any, Any]:

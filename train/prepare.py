@@ -1,8 +1,11 @@
-"""From an experiment to what a run works with: tokeniser, model, examples, checked together."""
+"""From an experiment to what a run works with: folder, tokeniser, model, examples, checked."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from train.pipeline import Batching, EncodedExamples, encode_examples
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"
 
+Examples = Sequence[dict[str, Any]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -28,52 +33,93 @@ class Run:
     tokenizer: Tokenizer
     model: nn.Module
 
-    def encode(self, examples: Any, batching: Batching) -> EncodedExamples:
-        """Examples of the source as token ids."""
+    def encode(self, examples: Examples, batching: Batching) -> EncodedExamples:
+        """Examples of the source as token ids.
+
+        Raises:
+            InputError: one that is over the maximum length, where batching does not allow it.
+        """
         objective = self.experiment.objective
         return encode_examples(
             examples, lambda example: objective.encode(example, self.tokenizer), batching
         )
 
 
+def load_split(source: Any, split: str) -> Examples | None:
+    """The examples of a split; None where the source says that it has no such split.
+
+    A source names where its splits lie in fields called after them; an empty name says there is
+    none.
+    """
+    return None if getattr(source, split, None) == "" else source.load(split)
+
+
 def check_writable(workdir: Path) -> None:
-    """Makes the folder, and finds out now whether it can be written.
+    """Finds out now whether the folder can be made and written to; leaves nothing behind.
 
     Raises:
         InputError: it cannot.
     """
+    made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
     probe = workdir / ".writable"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"\0" * 4096)
         probe.unlink()
     except OSError as error:
-        raise InputError(f"cannot write to {workdir}: {error.strerror}") from error
+        raise InputError(
+            f"cannot write to {workdir}: {error.strerror}; give another --workdir"
+        ) from error
+    finally:
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
-def open_for_training(experiment: Experiment, workdir: Path, train_split: Any) -> Run:
-    """A new run with a tokeniser trained for it, or the one that the folder holds; writes nothing.
+def check_folder(experiment: Experiment, workdir: Path) -> None:
+    """Refuses a folder that cannot be written to, or that holds a run of something else.
 
     Raises:
-        InputError: the folder holds another run, or parts that do not belong together.
+        InputError: naming the field that differs.
+    """
+    check_writable(workdir)
+    if (workdir / CONFIG).exists():
+        check_same_run(read_config(workdir)["experiment"], to_json(experiment), workdir)
+
+
+def open_for_training(experiment: Experiment, workdir: Path, train_split: Examples) -> Run:
+    """A new run with a tokeniser trained for it, or with the one the folder holds; writes nothing.
+
+    Raises:
+        InputError: tokeniser and model do not belong together, or there is no tokeniser to be had.
     """
     if (workdir / CONFIG).exists():
-        saved = read_config(workdir)
-        check_same_run(saved["experiment"], to_json(experiment), workdir)
-        tokenizer = _saved_tokenizer(workdir, saved)
+        tokenizer = _saved_tokenizer(workdir, read_config(workdir))
     else:
         tokenizer = make_tokenizer(experiment, train_split)
-    check_tokenizer(experiment.model, tokenizer)
-    return Run(workdir, experiment, tokenizer, experiment.model.build(experiment.objective.task))
+    return _opened(workdir, experiment, tokenizer)
 
 
 def write_config(run: Run) -> None:
-    """Makes the folder a run's: tokeniser first, for without config.json nothing counts."""
-    if not (run.workdir / CONFIG).exists():
-        run.tokenizer.save(run.workdir / TOKENIZER)
+    """Makes the folder a run's: tokeniser first, for without config.json nothing counts.
+
+    Raises:
+        OSError: the disk is full; what was begun is removed.
+    """
+    new = not (run.workdir / CONFIG).exists()
     config = {"experiment": to_json(run.experiment), "tokenizer": run.tokenizer.fingerprint}
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(run.workdir / CONFIG, text)
+    try:
+        run.workdir.mkdir(parents=True, exist_ok=True)
+        if new:
+            run.tokenizer.save(run.workdir / TOKENIZER)
+        write_atomically(run.workdir / CONFIG, text)
+    except OSError as error:
+        if new:
+            shutil.rmtree(run.workdir / TOKENIZER, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                run.workdir.rmdir()
+        raise OSError(error.errno, error.strerror, str(run.workdir)) from error
 
 
 def open_finished(workdir: Path) -> Run:
@@ -83,10 +129,13 @@ def open_finished(workdir: Path) -> Run:
         InputError: there is no run, or its parts do not belong together.
     """
     saved = read_config(workdir)
-    experiment = from_json(saved["experiment"])
-    tokenizer = _saved_tokenizer(workdir, saved)
-    check_tokenizer(experiment.model, tokenizer)
-    return Run(workdir, experiment, tokenizer, experiment.model.build(experiment.objective.task))
+    try:
+        experiment = from_json(saved["experiment"])
+    except InputError as error:
+        raise InputError(f"{workdir / CONFIG} is damaged or of another version: {error}") from error
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"{workdir / CONFIG} holds no experiment")
+    return _opened(workdir, experiment, _saved_tokenizer(workdir, saved))
 
 
 def read_config(workdir: Path) -> dict[str, Any]:
@@ -100,31 +149,20 @@ def read_config(workdir: Path) -> dict[str, Any]:
         raise InputError(f"{workdir} is not the folder of a run: it has no {CONFIG}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        config["experiment"], config["tokenizer"]
+        config["experiment"], config["tokenizer"][:1]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not the config of a run: {error}") from error
+        raise InputError(
+            f"{path} is damaged ({error}); put it back, or give another --workdir"
+        ) from error
     return config
 
 
-def _saved_tokenizer(workdir: Path, saved: dict[str, Any]) -> Tokenizer:
-    tokenizer = load_tokenizer(workdir / TOKENIZER)
-    if tokenizer.fingerprint != saved["tokenizer"]:
-        raise InputError(
-            f"{workdir / TOKENIZER} is not the tokeniser that this model was trained with (its "
-            f"fingerprint is {tokenizer.fingerprint[:12]}, the run's {saved['tokenizer'][:12]}); "
-            "put the run's own back"
-        )
-    return tokenizer
-
-
-def make_tokenizer(experiment: Experiment, train_split: Any) -> Tokenizer:
+def make_tokenizer(experiment: Experiment, train_split: Examples) -> Tokenizer:
     """Trains the experiment's tokeniser on the training split, or loads the one it names."""
     spec, objective = experiment.tokenizer, experiment.objective
     if spec.kind == "folder":
-        if not spec.folder:
-            raise InputError("tokenizer.kind is 'folder': set tokenizer.folder")
         return load_tokenizer(Path(os.path.expandvars(spec.folder)).expanduser())
-    stride = -(-len(train_split) // spec.max_examples)
+    stride = -(-len(train_split) // spec.max_examples) or 1
     texts = (
         text for i in range(0, len(train_split), stride) for text in objective.texts(train_split[i])
     )
@@ -137,15 +175,38 @@ def make_tokenizer(experiment: Experiment, train_split: Any) -> Tokenizer:
 
 
 def check_tokenizer(model: Any, tokenizer: Tokenizer) -> None:
-    """Raises InputError unless tokeniser and model agree on sizes and special ids."""
+    """Refuses a tokeniser that is not the model's.
+
+    Raises:
+        InputError: their sizes or special ids do not agree.
+    """
     if tokenizer.vocab_size > model.vocab_size:
         raise InputError(
             f"the tokeniser has {tokenizer.vocab_size} pieces, more than "
-            f"model.vocab_size={model.vocab_size}: it is not this model's"
+            f"model.vocab_size={model.vocab_size}: set that to {tokenizer.vocab_size}, or give "
+            "the model's own tokeniser"
         )
     for name in ("pad_token_id", "eos_token_id"):
         ours, theirs = getattr(model, name), getattr(tokenizer, name)
         if theirs is not None and ours != theirs:
             raise InputError(
-                f"the tokeniser's {name} is {theirs}, the model's {ours}: they do not belong together"
+                f"the tokeniser's {name} is {theirs}, the model's {ours}: set model.{name} to "
+                f"{theirs}, or give the model's own tokeniser"
             )
+
+
+def _opened(workdir: Path, experiment: Experiment, tokenizer: Tokenizer) -> Run:
+    check_tokenizer(experiment.model, tokenizer)
+    model = experiment.model.build(experiment.objective.task)
+    return Run(workdir, experiment, tokenizer, model)
+
+
+def _saved_tokenizer(workdir: Path, saved: dict[str, Any]) -> Tokenizer:
+    tokenizer = load_tokenizer(workdir / TOKENIZER)
+    if tokenizer.fingerprint != saved["tokenizer"]:
+        raise InputError(
+            f"{workdir / TOKENIZER} is not the tokeniser that this model was trained with (its "
+            f"fingerprint is {tokenizer.fingerprint[:12]}, the run's {saved['tokenizer'][:12]}); "
+            "put the run's own back"
+        )
+    return tokenizer

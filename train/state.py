@@ -40,8 +40,7 @@ def create_state(
     model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, seed: int, ema: bool
 ) -> TrainState:
     """The state of step 0: every array is made where it belongs on the mesh."""
-    abstract, shardings = _plan(model, optimizer, mesh, ema=ema)
-    del abstract
+    _, shardings = _plan(model, optimizer, mesh, ema=ema)
     initialise = jax.jit(lambda key: _initial(model, optimizer, key, ema), out_shardings=shardings)
     with jax.set_mesh(mesh):
         return initialise(jax.random.key(seed))
@@ -57,6 +56,11 @@ def abstract_state(
         abstract,
         shardings,
     )
+
+
+def shardings_of(state: TrainState) -> TrainState:
+    """Where each array of a state (or of its shapes) lies: a tree of shardings."""
+    return jax.tree.map(lambda leaf: leaf.sharding, state)
 
 
 def count(params: Any) -> int:
@@ -75,7 +79,7 @@ def _initial(
 
 def _plan(
     model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool
-) -> tuple[TrainState, TrainState]:
+) -> tuple[TrainState, Any]:
     """Shapes first, shardings second; allocation is the caller's third."""
     boxed = abstract_params(model)
     of_params = parameter_shardings(boxed, mesh)
@@ -90,4 +94,6 @@ def _plan(
         abstract.params,
         transform_non_params=lambda _: replicated,
     )
-    return abstract, TrainState(replicated, of_params, of_optimizer, of_params if ema else None)
+    of_ema = of_params if ema else None
+    shardings = TrainState(replicated, of_params, of_optimizer, of_ema)  # type: ignore[arg-type]
+    return abstract, shardings

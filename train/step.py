@@ -26,8 +26,12 @@ def make_train_step(
     seed: int,
     accumulation: int = 1,
     ema_decay: float = 0.0,
+    shardings: TrainState | None = None,
 ) -> TrainStep:
     """(state, batch) -> (state, metrics), compiled once a batch shape; the old state is donated.
+
+    `shardings` pins where the new state lies: where the old one did, or every step would compile
+    again for what the last one left.
 
     With accumulation the batch's rows are split into equal parts, whose losses and gradients are
     added up; one division by the weight of all tokens follows. So parts with few real tokens count
@@ -58,7 +62,7 @@ def make_train_step(
 
         return jax.lax.scan(add, zeros, (parts, keys))[0]
 
-    @partial(jax.jit, donate_argnums=0)
+    @partial(jax.jit, donate_argnums=0, out_shardings=(shardings, None))
     def train_step(state: TrainState, batch: Mapping[str, Array]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         grads, loss = accumulated(state.params, batch, key)
@@ -75,7 +79,9 @@ def make_train_step(
         metrics = {
             "loss": loss.sum / weight,
             "tokens": loss.weight,
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
+            # After the update: a finite loss may come with an update that is not.
+            "param_norm": optax.tree.norm(params),
             "learning_rate": learning_rate(state.step),
             **{name: value / weight for name, value in loss.counts.items()},
         }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flaxformers_edu.metrics.bleu import bleu_by_length
+from train.evaluate import Split
 from train.prepare import Run
 from train.report import AttentionSample, write_report
 
@@ -25,29 +26,28 @@ class Summary:
 def write_summary(
     run: Run,
     params: Any,
-    split: Sequence[dict[str, Any]],
-    hypotheses: Sequence[str],
+    split: Split,
+    predictions: Sequence[str],
     learning_rate: Callable[[Any], Any],
 ) -> Summary:
-    """Draws DIR/report from metrics.jsonl and the test split's predictions."""
-    chosen = choose_samples([split[i]["source"] for i in range(len(split))])
+    """Draws DIR/report from metrics.jsonl and the predictions for a split."""
+    chosen = choose_samples([split.examples[i]["source"] for i in range(len(split))])
     lines, attention = [], []
     for i in chosen:
-        example = split[i]
+        example = split.examples[i]
         lines += [
             f"  source      {example['source']}",
-            f"  prediction  {hypotheses[i]}",
+            f"  prediction  {predictions[i]}",
             f"  reference   {example['target']}",
             "",
         ]
-        attention.append(attention_sample(run, params, example["source"], hypotheses[i]))
-    references = [split[i]["target"] for i in range(len(split))]
+        attention.append(attention_sample(run, params, example["source"], predictions[i]))
     paths = write_report(
         run.workdir,
         schedule=learning_rate,
         total_steps=run.experiment.steps,
         attention=attention,
-        bleu_buckets=bleu_by_length(hypotheses, references),
+        bleu_buckets=bleu_by_length(predictions, split.references),
     )
     return Summary(lines[:-1], paths)
 

@@ -29,10 +29,9 @@ def attention_weights(
     """softmax(Q Kᵀ · scale) in float32; a query with nothing to attend to has a row of zeros."""
     B, T, H, K = q_BTHK.shape
     S, G = k_BSGK.shape[1:3]
-    q_BTGRK = q_BTHK.reshape(B, T, G, H // G, K)
-    scores = jnp.einsum(
-        "BTGRK,BSGK->BGRTS", q_BTGRK * scale, k_BSGK, preferred_element_type=jnp.float32
-    )
+    # The queries of all heads of a group, one after the other (Q = H/G · T): one plain product.
+    q_BGQK = (q_BTHK * scale).swapaxes(1, 2).reshape(B, G, H // G * T, K)
+    scores = jnp.einsum("BGQK,BSGK->BGQS", q_BGQK, k_BSGK, preferred_element_type=jnp.float32)
     scores_BHTS = scores.reshape(B, H, T, S)
     dense_BTS = mask.dense(T, S)
     if dense_BTS is None:
@@ -47,8 +46,9 @@ def weighted_values(weights_BHTS: Float[Array, "B H T S"], v_BSGW: Value) -> Out
     """Σ_s weights · values, each group of query heads reading its own key/value head."""
     B, H, T, S = weights_BHTS.shape
     G, W = v_BSGW.shape[2:]
-    weights = weights_BHTS.reshape(B, G, H // G, T, S).astype(v_BSGW.dtype)
-    return jnp.einsum("BGRTS,BSGW->BTGRW", weights, v_BSGW).reshape(B, T, H, W)
+    weights_BGQS = weights_BHTS.reshape(B, G, H // G * T, S).astype(v_BSGW.dtype)
+    o_BGQW = jnp.einsum("BGQS,BSGW->BGQW", weights_BGQS, v_BSGW)
+    return o_BGQW.reshape(B, H, T, W).swapaxes(1, 2)
 
 
 def dot_product_attention(
@@ -113,7 +113,7 @@ def dot_product_attention(
             k_BSGK,
             v_BSGW,
             scale=scale,
-            implementation=implementation,
+            implementation="cudnn" if implementation == "cudnn" else "xla",
             **_mask_arguments(mask, T, S),
         )
     visible_BT = rows_with_keys(mask, T, S)
@@ -149,9 +149,10 @@ def choose(q_BTHK: Query, k_BSGK: Key, v_BSGW: Value, mask: Mask) -> Implementat
     backend = jax.default_backend()
     if backend == "gpu":
         half = q_BTHK.dtype in (jnp.bfloat16, jnp.float16)
+        # Odd lengths have no backward pass there under a dense mask.
+        fits = K <= 128 and K % 8 == 0 and T % 2 == 0 and S % 2 == 0
         # One query at a time (cached decoding) is a matrix-vector product: nothing to fuse.
-        return "cudnn" if half and K <= 128 and K % 8 == 0 and min(T, S) >= 64 else "xla"
+        return "cudnn" if half and fits and min(T, S) >= 64 else "xla"
     if backend == "tpu":
-        dense_only = mask.visible_BTS is not None or mask.query_positions_BT is not None
-        return "splash" if min(T, S) >= 512 and not dense_only else "xla"
+        return "splash" if min(T, S) >= 512 and not mask.places_keys else "xla"
     return "reference"

@@ -4,12 +4,14 @@ Dims: B batch, T length, S source length, D hidden size.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import flax.linen as nn
+import jax
 from jaxtyping import Array, Float, Int
 
-from flaxformers_edu.layers.cache import KeysValues, LayerCache
+from flaxformers_edu.layers.cache import LayerCache, Slots
 from flaxformers_edu.layers.dropout import Dropout
 from flaxformers_edu.layers.intermediates import sow
 from flaxformers_edu.layers.masks import Mask
@@ -19,7 +21,7 @@ Part = Callable[..., nn.Module]
 
 
 class Block(nn.Module):
-    """An encoder block, or with `make_cross_attention` a decoder block (Vaswani et al. 2017, fig. 1).
+    """An encoder block; with `make_cross_attention` a decoder block (Vaswani et al. 2017, fig. 1).
 
     Residual and norm are arranged as
         post (the paper, BERT):    x ← norm(x + dropout(f(x)))
@@ -69,12 +71,13 @@ class Block(nn.Module):
         attended to, as `mask` allows; the source's keys and values are read from it. With
         `slot` None the cache is only filled, from its first slot on: `mask` is over the new tokens.
         """
+
         def attend(h_BTD: Array) -> Array:
             nonlocal cache
             seen = self.attention.keys_values(h_BTD, positions_BT)
             if cache is not None:
                 written = cache.attention.write(seen, 0 if slot is None else slot)
-                cache = cache.replace(attention=written)
+                cache = replace(cache, attention=written)
                 seen = seen if slot is None else written
             return self.attention(
                 h_BTD, seen, mask, positions_BT=positions_BT, deterministic=deterministic
@@ -101,6 +104,8 @@ class Block(nn.Module):
         sow(self, "hidden_state", x_BTD)
         return x_BTD, cache
 
-    def source_keys_values(self, source_BSD: Float[Array, "B S D"]) -> KeysValues:
+    def source_keys_values(self, source_BSD: Float[Array, "B S D"]) -> Slots:
         """Keys and values of the source, to be computed once and kept in a cache."""
-        return self.cross_attention.keys_values(source_BSD)
+        slots = Slots.of(self.cross_attention.keys_values(source_BSD))
+        # Without the barrier XLA puts the reordering where it is used: into every decoding step.
+        return jax.lax.optimization_barrier(slots)

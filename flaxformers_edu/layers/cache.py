@@ -8,6 +8,9 @@ are simply N queries on the same keys.
 Dims: B batch, N hypotheses a row, T new positions, S slots, G key/value heads, K, W head_dim.
 """
 
+from dataclasses import replace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -18,20 +21,58 @@ from flaxformers_edu.layers.masks import Mask
 
 @struct.dataclass
 class KeysValues:
-    """Keys and values of one attention layer."""
+    """Keys and values of one attention layer, as they are projected."""
 
-    key_BSGK: Float[Array, "*layers B S G K"]
-    value_BSGW: Float[Array, "*layers B S G W"]
+    key_BSGK: Float[Array, "B S G K"]
+    value_BSGW: Float[Array, "B S G W"]
 
-    def write(self, new: "KeysValues", slot: Int[Array, ""] | int) -> "KeysValues":
-        """A copy with `new` at `slot` and after (in place when the caller donates the buffer)."""
-        start = (0, slot, 0, 0)
-        return KeysValues(
+
+@struct.dataclass
+class Slots:
+    """Keys and values of one attention layer, in the order in which every decoding step reads them.
+
+    Head by head, and keys with the slots last: both products of attention are then batched matrix
+    products on what lies there. In any other order each step would first copy all slots into this
+    one. (Views with the names of `KeysValues` cost nothing: the products undo the transposition.)
+    """
+
+    key_BGKS: Float[Array, "*layers B G K S"]
+    value_BGSW: Float[Array, "*layers B G S W"]
+
+    @classmethod
+    def empty(
+        cls, batch: int, num_kv_heads: int, num_slots: int, head_dim: int, dtype: Any
+    ) -> "Slots":
+        """Zeros."""
+        return cls(
+            jnp.zeros((batch, num_kv_heads, head_dim, num_slots), dtype),
+            jnp.zeros((batch, num_kv_heads, num_slots, head_dim), dtype),
+        )
+
+    @classmethod
+    def of(cls, seen: KeysValues) -> "Slots":
+        """The same, reordered."""
+        return cls(seen.key_BSGK.transpose(0, 2, 3, 1), seen.value_BSGW.transpose(0, 2, 1, 3))
+
+    @property
+    def key_BSGK(self) -> Float[Array, "B S G K"]:
+        """The keys as they were projected."""
+        return self.key_BGKS.transpose(0, 3, 1, 2)
+
+    @property
+    def value_BSGW(self) -> Float[Array, "B S G W"]:
+        """The values as they were projected."""
+        return self.value_BGSW.transpose(0, 2, 1, 3)
+
+    def write(self, new: KeysValues, slot: Int[Array, ""] | int) -> "Slots":
+        """A copy with `new` at `slot` and after (in place where nothing else needs the old one)."""
+        new_slots = Slots.of(new)
+        return Slots(
             jax.lax.dynamic_update_slice(
-                self.key_BSGK, new.key_BSGK.astype(self.key_BSGK.dtype), start
+                self.key_BGKS, new_slots.key_BGKS.astype(self.key_BGKS.dtype), (0, 0, 0, slot)
             ),
             jax.lax.dynamic_update_slice(
-                self.value_BSGW, new.value_BSGW.astype(self.value_BSGW.dtype), start
+                self.value_BGSW, new_slots.value_BGSW.astype(self.value_BGSW.dtype), (0, 0, slot, 0)
             ),
         )
 
@@ -40,8 +81,8 @@ class KeysValues:
 class LayerCache:
     """The cache of one decoder block: its own slots, and the source's (computed once)."""
 
-    attention: KeysValues
-    cross_attention: KeysValues | None = None
+    attention: Slots
+    cross_attention: Slots | None = None
 
 
 @struct.dataclass
@@ -90,7 +131,8 @@ class DecodeCache:
         slots_S = jnp.arange(S)
         own_NS = slots_S[None] == self.next_slot + jnp.arange(N)[:, None]
         fresh_S = (slots_S >= self.next_slot) & (slots_S < self.next_slot + N)
-        return self.replace(
+        return replace(
+            self,
             visible_BNS=self.visible_BNS | own_NS[None],
             slot_positions_BS=jnp.where(
                 fresh_S[None], self.next_position_B[:, None], self.slot_positions_BS
@@ -99,7 +141,8 @@ class DecodeCache:
 
     def advance(self, layers: tuple[LayerCache, ...] | LayerCache) -> "DecodeCache":
         """After the layers have written the open slots: step past them."""
-        return self.replace(
+        return replace(
+            self,
             layers=layers,
             next_slot=self.next_slot + self.visible_BNS.shape[1],
             next_position_B=self.next_position_B + 1,
@@ -124,7 +167,7 @@ class DecodeCache:
     def reorder(self, parents_BN: Int[Array, "B N"]) -> "DecodeCache":
         """Hypothesis n goes on from hypothesis parents[b, n]: inherits what that one may see."""
         visible_BNS = jnp.take_along_axis(self.visible_BNS, parents_BN[:, :, None], axis=1)
-        return self.replace(visible_BNS=visible_BNS)
+        return replace(self, visible_BNS=visible_BNS)
 
 
 def num_slots(prompt_length: int, num_beams: int, max_new_tokens: int) -> int:

@@ -17,12 +17,13 @@ def dropout(
     """
     if rate == 0.0 or key is None:
         return x
-    if rate >= 1.0:
+    threshold = round(rate * 65536)
+    if threshold >= 65536:
         return jnp.zeros_like(x)
     *leading, width = x.shape
     words = jax.random.bits(key, (*leading, -(-width // 2)), jnp.uint32)
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(*leading, -1)[..., :width]
-    keep = halves >= jnp.uint16(round(rate * 65536))
+    keep = halves >= jnp.uint16(threshold)
     return jnp.where(keep, x / jnp.asarray(1 - rate, x.dtype), jnp.zeros((), x.dtype))
 
 

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from flaxformers_edu.layers.linear import Initializer
+from flaxformers_edu.layers.linear import Initializer, partitioned_param
 
 
 class TokenEmbedding(nn.Module):
@@ -25,8 +25,13 @@ class TokenEmbedding(nn.Module):
     dtype: Any = None
 
     def setup(self) -> None:
-        init = nn.with_logical_partitioning(self.embedding_init, ("vocab", "embed"))
-        self.embedding = self.param("embedding", init, (self.vocab_size, self.hidden_size))
+        self.embedding = partitioned_param(
+            self,
+            "embedding",
+            self.embedding_init,
+            ("vocab", "embed"),
+            (self.vocab_size, self.hidden_size),
+        )
 
     def __call__(self, input_ids_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         vectors = jnp.take(self.embedding, input_ids_BT, axis=0)
@@ -34,6 +39,6 @@ class TokenEmbedding(nn.Module):
         return vectors if self.scale == 1.0 else vectors * self.scale
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """x Eᵀ."""
+        """The product x Eᵀ."""
         x_BTD, table_VD = nn.dtypes.promote_dtype(x_BTD, self.embedding, dtype=self.dtype)
         return jnp.einsum("BTD,VD->BTV", x_BTD, table_VD)

@@ -1,7 +1,8 @@
 """Looking inside: values sown under stable names, and only when somebody asks."""
 
+from typing import Any
+
 import flax.linen as nn
-from jaxtyping import Array
 
 COLLECTION = "intermediates"
 
@@ -11,7 +12,10 @@ def wanted(module: nn.Module) -> bool:
     return module.is_mutable_collection(COLLECTION) and not module.is_initializing()
 
 
-def sow(module: nn.Module, name: str, value: Array) -> None:
-    """Leaves `value` at `intermediates/<path of the module>/<name>`, replacing an earlier one."""
+def sow(module: nn.Module, name: str, value: Any) -> None:
+    """Leaves `value` at `intermediates/<path of the module>/<name>`, replacing an earlier one.
+
+    It may be an array or a tree of them.
+    """
     if wanted(module):
         module.sow(COLLECTION, name, value, reduce_fn=lambda _, new: new, init_fn=lambda: None)

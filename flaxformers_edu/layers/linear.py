@@ -15,6 +15,14 @@ xavier: Initializer = jax.nn.initializers.glorot_uniform()
 """Glorot & Bengio 2010, uniform: ±√(6 / (fan in + fan out)), fans over all axes of each side."""
 
 
+def partitioned_param(
+    module: nn.Module, name: str, init: Initializer, axes: Sequence[str], shape: Sequence[int]
+) -> Array:
+    """A float32 parameter of `module` whose axes carry logical names, for `sharding.py` to read."""
+    boxed_init: Any = nn.with_logical_partitioning(init, tuple(axes))
+    return module.param(name, boxed_init, tuple(shape))
+
+
 class Linear(nn.Module):
     """y = x W + b, contracting the last `len(input_axes)` dimensions of x.
 
@@ -42,15 +50,11 @@ class Linear(nn.Module):
             return self.kernel_init(key, matrix, dtype).reshape(shape)
 
         axes = (*self.input_axes, *self.output_axes)
-        kernel = self.param(
-            "kernel",
-            nn.with_logical_partitioning(init_kernel, axes),
-            (*input_shape, *output_shape),
-        )
+        kernel = partitioned_param(self, "kernel", init_kernel, axes, (*input_shape, *output_shape))
         bias = None
         if self.use_bias:
-            zeros = nn.with_logical_partitioning(nn.initializers.zeros, tuple(self.output_axes))
-            bias = self.param("bias", zeros, output_shape)
+            zeros = nn.initializers.zeros
+            bias = partitioned_param(self, "bias", zeros, self.output_axes, output_shape)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         y = jax.lax.dot_general(
             x, kernel, ((range(x.ndim - num_inputs, x.ndim), range(num_inputs)), ((), ()))

@@ -5,6 +5,7 @@ Dims: B batch, T queries, S keys.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Int
 
@@ -35,15 +36,24 @@ class Mask:
     """Anything else, spelled out: cached decoding says here which slots a hypothesis may see."""
 
     @classmethod
-    def padding(cls, attention_mask_BS: Array | None, **fields) -> "Mask":
+    def padding(cls, attention_mask_BS: Array | np.ndarray | None, **fields) -> "Mask":
         """A mask from a tokeniser's 1/0 `attention_mask` (None: every key is real)."""
         key_mask = None if attention_mask_BS is None else jnp.asarray(attention_mask_BS) != 0
         return cls(key_mask_BS=key_mask, **fields)
 
     @classmethod
-    def packed(cls, query_segments_BT: Array, key_segments_BS: Array, **fields) -> "Mask":
+    def packed(
+        cls,
+        query_segments_BT: Array | np.ndarray,
+        key_segments_BS: Array | np.ndarray,
+        **fields,
+    ) -> "Mask":
         """A mask for packed rows: queries see the keys of their own segment, 0 is padding."""
-        return cls(query_segments_BT=query_segments_BT, key_segments_BS=key_segments_BS, **fields)
+        return cls(
+            query_segments_BT=jnp.asarray(query_segments_BT),
+            key_segments_BS=jnp.asarray(key_segments_BS),
+            **fields,
+        )
 
     def dense(self, num_queries: int, num_keys: int) -> Bool[Array, "#B #T S"] | None:
         """The same as a boolean array, True where attention is allowed; None if all of it is."""
@@ -74,15 +84,22 @@ class Mask:
             result = result & other
         return result
 
+    @property
+    def places_keys(self) -> bool:
+        """Whether it gives positions or visible keys, which only dense implementations take."""
+        fields = (self.visible_BTS, self.query_positions_BT, self.key_positions_BS)
+        return any(field is not None for field in fields)
+
     def segments(
         self, batch: int, num_queries: int, num_keys: int
     ) -> tuple[Int[Array, "B T"], Int[Array, "B S"]] | None:
         """Padding and packing as one pair of segment ids, the form the splash kernel takes."""
         query, key = self.query_segments_BT, self.key_segments_BS
-        if query is None and self.key_mask_BS is None and self.key_lengths_B is None:
-            return None
-        query = jnp.ones((batch, num_queries), jnp.int32) if query is None else query
-        key = jnp.ones((batch, num_keys), jnp.int32) if key is None else key
+        if query is None or key is None:
+            if self.key_mask_BS is None and self.key_lengths_B is None:
+                return None
+            query = jnp.ones((batch, num_queries), jnp.int32)
+            key = jnp.ones((batch, num_keys), jnp.int32)
         if self.key_mask_BS is not None:
             key = jnp.where(self.key_mask_BS, key, 0)
         if self.key_lengths_B is not None:
@@ -91,9 +108,7 @@ class Mask:
         return jnp.where(query == 0, -1, query), key
 
 
-def rows_with_keys(
-    mask: Mask, num_queries: int, num_keys: int
-) -> Bool[jax.Array, "#B #T"] | None:
+def rows_with_keys(mask: Mask, num_queries: int, num_keys: int) -> Bool[jax.Array, "#B #T"] | None:
     """True for queries that may attend to at least one key; None when all of them may."""
     dense = mask.dense(num_queries, num_keys)
     return None if dense is None else dense.any(axis=-1)

@@ -16,7 +16,7 @@ from flaxformers_edu.layers.attention import (
     dot_product_attention,
     weighted_values,
 )
-from flaxformers_edu.layers.cache import KeysValues
+from flaxformers_edu.layers.cache import KeysValues, Slots
 from flaxformers_edu.layers.dropout import dropout
 from flaxformers_edu.layers.intermediates import sow, wanted
 from flaxformers_edu.layers.linear import Initializer, Linear, xavier
@@ -30,7 +30,8 @@ class MultiHeadAttention(nn.Module):
 
     In two calls, so that keys and values can be kept: `keys_values` projects a source once, and the
     module itself projects the queries and attends. Self-attention passes its own input to both.
-    With fewer `num_kv_heads` than `num_heads`, groups of query heads share them (Ainslie et al. 2023).
+    With fewer `num_kv_heads` than `num_heads`, groups of query heads share them (Ainslie
+    et al. 2023).
     """
 
     num_heads: int
@@ -90,7 +91,7 @@ class MultiHeadAttention(nn.Module):
     def __call__(
         self,
         x_BTD: Float[Array, "B T D"],
-        source: KeysValues,
+        source: KeysValues | Slots,
         mask: Mask | None = None,
         *,
         positions_BT: Int[Array, "#B T"] | None = None,

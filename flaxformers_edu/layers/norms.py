@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flaxformers_edu.layers.linear import Initializer, partitioned_param
+
 
 class LayerNorm(nn.Module):
     """(x - mean) / √(variance + ε) · scale + bias, with statistics in float32."""
@@ -40,7 +42,7 @@ class RMSNorm(nn.Module):
         return (y * scale).astype(self.dtype or x.dtype)
 
 
-def _vector(module: nn.Module, name: str, init: Any, x: Array) -> Array:
+def _vector(module: nn.Module, name: str, init: Initializer, x: Array) -> Array:
     """A parameter of the features' size, shaped to broadcast against x."""
-    init = nn.with_logical_partitioning(init, ("norm",))
-    return module.param(name, init, (x.shape[-1],)).reshape((1,) * (x.ndim - 1) + (-1,))
+    vector = partitioned_param(module, name, init, ("norm",), (x.shape[-1],))
+    return vector.reshape((1,) * (x.ndim - 1) + (-1,))

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from flaxformers_edu.layers.linear import Initializer
+from flaxformers_edu.layers.linear import Initializer, partitioned_param
 
 
 def sinusoidal(
@@ -20,8 +20,8 @@ def sinusoidal(
 ) -> Float[Array, "*B T D"]:
     """PE(pos, 2i) = sin(pos / 10000^(2i/D)), PE(pos, 2i+1) = cos(same) (Vaswani 2017, sec. 3.5).
 
-    `layout` "halves" puts all sines before all cosines (tensor2tensor, Marian): the same features in
-    another order.
+    `layout` "halves" puts all sines before all cosines (tensor2tensor, Marian): the same features
+    in another order.
     """
     rates_I = 10000.0 ** (-jnp.arange(0, hidden_size, 2) / hidden_size)
     angles_BTI = positions_BT[..., None] * rates_I.reshape((1,) * positions_BT.ndim + (-1,))
@@ -33,7 +33,7 @@ def sinusoidal(
 
 
 class LearnedPositions(nn.Module):
-    """A table of one vector a position; `offset` rows come first (2 in BART, pad + 1 in RoBERTa)."""
+    """A table of one vector a position, after `offset` rows (2 in BART, pad + 1 in RoBERTa)."""
 
     max_positions: int
     hidden_size: int
@@ -43,9 +43,9 @@ class LearnedPositions(nn.Module):
 
     @nn.compact
     def __call__(self, positions_BT: Int[Array, "*B T"]) -> Float[Array, "*B T D"]:
-        init = nn.with_logical_partitioning(self.embedding_init, ("positions", "embed"))
         shape = (self.max_positions + self.offset, self.hidden_size)
-        table = self.param("embedding", init, shape)
+        axes = ("positions", "embed")
+        table = partitioned_param(self, "embedding", self.embedding_init, axes, shape)
         return jnp.take(table, positions_BT + self.offset, axis=0).astype(self.dtype or table.dtype)
 
 

@@ -29,7 +29,7 @@ def splash_attention(
     Raises:
         InputError: a mask with explicit positions or `visible_BTS`, which the kernel cannot take.
     """
-    if mask.visible_BTS is not None or mask.query_positions_BT is not None:
+    if mask.places_keys:
         raise InputError(
             "attention implementation 'splash' takes causal, window, padding and segments only; "
             "use 'xla' for masks with explicit positions"

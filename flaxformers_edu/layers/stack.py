@@ -2,7 +2,7 @@
 
 The block is applied as a pure function of its parameters. Whether the loop is a `lax.scan` over
 stacked parameters (compile time does not grow with depth) or unrolled (XLA sees every layer), which
-parts the layers share, and what the backward pass recomputes are choices made here and nowhere else.
+parts the layers share, and what the backward pass recomputes: all this is chosen here alone.
 
 Dims: L layers, B batch, T length, D hidden size.
 """
@@ -29,12 +29,12 @@ class Stack(nn.Module):
     """Applies `num_layers` blocks one after the other.
 
     Args:
-        make_block: makes the block, a module `(x, *args, cache=..., deterministic=...) -> (x, cache)`.
+        make_block: makes the block, a module `(x, *args, cache, deterministic) -> (x, cache)`.
         num_layers: how many.
         layout: "scanned" keeps the layers' parameters stacked under `layers` with a leading axis;
             "unrolled" keeps a subtree a layer, `layers/0`, `layers/1`, ... `stack_layers` and
             `unstack_layers` convert. Both begin from the same random numbers and compute the same.
-        share: parts of which all layers use one copy, kept under `shared` (ALBERT, Lan et al. 2019).
+        share: parts of which all layers use one copy, kept under `shared` (Lan et al. 2019).
         remat: what the backward pass recomputes instead of storing: "none" stores everything,
             "full" only each block's input, "dots" every matrix product, "dots_no_batch" those
             without batch dimensions (projections, but not attention scores), "offload" moves these
@@ -56,9 +56,10 @@ class Stack(nn.Module):
         deterministic: bool = True,
         **kwargs: Any,
     ) -> tuple[Float[Array, "B T D"], Any]:
-        """Returns (y, cache); `cache` holds one entry a layer, stacked where the stack is scanned."""
+        """Returns (y, cache); the cache has an entry a layer, stacked where this is scanned."""
         check_name("layer layout", self.layout, Layout)
         check_name("share", self.share, Share)
+        check_name("remat policy", self.remat, Remat)
         block = self._block()
         layers, shared = self._parameters(block, x_BTD, *args, **kwargs)
         dropping = not deterministic and self.has_rng("dropout")
@@ -66,7 +67,11 @@ class Stack(nn.Module):
         looking = wanted(self)
 
         def run_layer(x: Array, layer: Tree, index: Any, layer_cache: Any) -> tuple:
-            rngs = {"dropout": jax.random.fold_in(dropout_key, index)} if dropping else {}
+            rngs = (
+                {"dropout": jax.random.fold_in(dropout_key, index)}
+                if dropout_key is not None
+                else {}
+            )
             (x, layer_cache), sown = block.apply(
                 {"params": {**shared, **layer}},
                 x,
@@ -167,8 +172,9 @@ def rematerialise(f: Callable, policy: Remat, *, prevent_cse: bool = True) -> Ca
         kinds = {memory.kind for memory in jax.local_devices()[0].addressable_memories()}
         if "pinned_host" not in kinds:
             raise InputError(
-                f"remat policy 'offload' needs pinned host memory, which the {jax.default_backend()} "
-                f"backend lacks (it has {', '.join(sorted(kinds))}); use 'dots_no_batch' or 'full'"
+                "remat policy 'offload' needs pinned host memory, which the "
+                f"{jax.default_backend()} backend lacks (it has {', '.join(sorted(kinds))}); "
+                "use 'dots_no_batch' or 'full'"
             )
         saveable = policies.offload_dot_with_no_batch_dims("device", "pinned_host")
     else:

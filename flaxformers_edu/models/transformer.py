@@ -5,17 +5,20 @@ Dims: B batch, S source length, T target length, N hypotheses a row, D hidden si
 
 import dataclasses
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from flax.core import unfreeze
+from jaxtyping import Array, Float, Int
 
 from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.layers.attention import Implementation
 from flaxformers_edu.layers.block import Block
-from flaxformers_edu.layers.cache import DecodeCache, KeysValues, LayerCache, num_slots
+from flaxformers_edu.layers.cache import DecodeCache, LayerCache, Slots, num_slots
 from flaxformers_edu.layers.dropout import Dropout
 from flaxformers_edu.layers.embeddings import TokenEmbedding
 from flaxformers_edu.layers.linear import Linear, xavier
@@ -24,8 +27,11 @@ from flaxformers_edu.layers.mlp import FeedForward, activation
 from flaxformers_edu.layers.multi_head import MultiHeadAttention
 from flaxformers_edu.layers.norms import LayerNorm
 from flaxformers_edu.layers.positions import sinusoidal
-from flaxformers_edu.layers.stack import Layout, Remat, Share, Stack
+from flaxformers_edu.layers.stack import Layout, Remat, Share, Stack, unstack_layers
 from flaxformers_edu.sharding import shard
+
+Tokens = Int[Array | np.ndarray, "batch length"]
+"""Token ids, masks, segments or positions, as tokenisers return them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +65,7 @@ class TransformerConfig:
     tie_embeddings: bool = True
     """The output layer is the embedding table (section 3.4)."""
     max_length: int = 1024
-    """Longest source or target accepted; sinusoidal positions themselves have no limit."""
+    """Longest source or target that is accepted; sinusoids themselves have no end."""
     pad_token_id: int = 0
     """Padding."""
     eos_token_id: int = 1
@@ -78,14 +84,14 @@ class TransformerConfig:
     """Of the computation; parameters, softmax, norms and loss stay in float32."""
 
     def __post_init__(self) -> None:
+        for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
         if self.hidden_size % self.num_heads:
             raise InputError(
                 f"model.hidden_size {self.hidden_size} does not divide into "
                 f"model.num_heads {self.num_heads}"
             )
-        for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
             if not 0 <= getattr(self, name) < self.vocab_size:
                 raise InputError(
@@ -106,6 +112,8 @@ class TransformerConfig:
 
 
 TASKS = ("base", "seq2seq_lm")
+UNROLLED_DECODING = 12
+"""Up to this many layers, the compilation of a decoding step with its layers apart stays short."""
 
 PRESETS = {
     "transformer-base": TransformerConfig(),
@@ -199,7 +207,9 @@ class Transformer(nn.Module):
         if c.norm_position == "pre":
             self.encoder_norm, self.decoder_norm = norm(), norm()
         if not c.tie_embeddings:
-            self.output = Linear((c.vocab_size,), ("embed",), ("vocab",), use_bias=False, dtype=dtype)
+            self.output = Linear(
+                (c.vocab_size,), ("embed",), ("vocab",), use_bias=False, dtype=dtype
+            )
         self.dropout = Dropout(c.dropout)
 
     @staticmethod
@@ -209,15 +219,15 @@ class Transformer(nn.Module):
 
     def __call__(
         self,
-        input_ids: Int[Array, "B S"],
-        attention_mask: Int[Array, "B S"] | None = None,
-        decoder_input_ids: Int[Array, "B T"] | None = None,
-        decoder_attention_mask: Int[Array, "B T"] | None = None,
+        input_ids: Tokens,
+        attention_mask: Tokens | None = None,
+        decoder_input_ids: Tokens | None = None,
+        decoder_attention_mask: Tokens | None = None,
         *,
-        segment_ids: Int[Array, "B S"] | None = None,
-        positions: Int[Array, "B S"] | None = None,
-        decoder_segment_ids: Int[Array, "B T"] | None = None,
-        decoder_positions: Int[Array, "B T"] | None = None,
+        segment_ids: Tokens | None = None,
+        positions: Tokens | None = None,
+        decoder_segment_ids: Tokens | None = None,
+        decoder_positions: Tokens | None = None,
         deterministic: bool = True,
     ) -> Seq2SeqOutput:
         """Logits of the next target token at every target position (teacher forcing).
@@ -226,9 +236,10 @@ class Transformer(nn.Module):
         and `positions` of both sides instead. Without `decoder_input_ids` the decoder reads its
         start token alone.
         """
-        input_ids = jnp.asarray(input_ids)
         if decoder_input_ids is None:
-            decoder_input_ids = jnp.full((input_ids.shape[0], 1), self.config.decoder_start_token_id)
+            decoder_input_ids = jnp.full(
+                (input_ids.shape[0], 1), self.config.decoder_start_token_id
+            )
         encoded_BSD = self.encode(
             input_ids,
             attention_mask,
@@ -236,10 +247,8 @@ class Transformer(nn.Module):
             positions=positions,
             deterministic=deterministic,
         )
-        source_mask, target_mask = (
-            Mask.padding(attention_mask),
-            Mask.padding(decoder_attention_mask, causal=True),
-        )
+        source_mask = Mask.padding(attention_mask)
+        target_mask = Mask.padding(decoder_attention_mask, causal=True)
         if segment_ids is not None and decoder_segment_ids is not None:
             source_mask = Mask.packed(decoder_segment_ids, segment_ids)
             target_mask = Mask.packed(decoder_segment_ids, decoder_segment_ids, causal=True)
@@ -252,11 +261,11 @@ class Transformer(nn.Module):
 
     def encode(
         self,
-        input_ids: Int[Array, "B S"],
-        attention_mask: Int[Array, "B S"] | None = None,
+        input_ids: Tokens,
+        attention_mask: Tokens | None = None,
         *,
-        segment_ids: Int[Array, "B S"] | None = None,
-        positions: Int[Array, "B S"] | None = None,
+        segment_ids: Tokens | None = None,
+        positions: Tokens | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B S D"]:
         """The encoder's last hidden state."""
@@ -273,26 +282,39 @@ class Transformer(nn.Module):
         logits_BTV = self.embedding.logits(x_BTD) if tied else self.output(x_BTD)
         return shard(logits_BTV, ("batch", "length", "vocab"))
 
+    @nn.nowrap
+    def for_decoding(self, params: Any) -> tuple["Transformer", Any]:
+        """The same model with its layers apart, unless there are many.
+
+        A loop over stacked layers would copy the cache of all of them, in and out, at every step.
+        """
+        if self.config.layout == "unrolled" or self.config.num_layers > UNROLLED_DECODING:
+            return self, params
+        config = dataclasses.replace(self.config, layout="unrolled")
+        return self.clone(config=config), unstack_layers(unfreeze(params))
+
     def start_cache(
         self,
-        input_ids: Int[Array, "B S"],
-        attention_mask: Int[Array, "B S"] | None = None,
+        input_ids: Tokens,
+        attention_mask: Tokens | None = None,
         *,
         num_beams: int,
         max_new_tokens: int,
     ) -> DecodeCache:
         """Encodes the source and keeps its keys and values; the target is still empty."""
         c, B = self.config, input_ids.shape[0]
+        self._check_length(max_new_tokens)
         encoded_BSD = self.encode(input_ids, attention_mask)
         cross = self.decoder.each_layer("source_keys_values", encoded_BSD)
         slots = num_slots(0, num_beams, max_new_tokens)
-        shape = (B, slots, c.num_heads, c.hidden_size // c.num_heads)
-        empty = jnp.zeros(shape, encoded_BSD.dtype)
+        head_dim = c.hidden_size // c.num_heads
+        empty = Slots.empty(B, c.num_heads, slots, head_dim, encoded_BSD.dtype)
+        layers: tuple[LayerCache, ...] | LayerCache
         if c.layout == "unrolled":
-            layers = tuple(LayerCache(KeysValues(empty, empty), source) for source in cross)
+            layers = tuple(LayerCache(empty, source) for source in cross)
         else:
-            stacked = jnp.broadcast_to(empty, (c.num_layers, *shape))
-            layers = LayerCache(KeysValues(stacked, stacked), cross)
+            stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (c.num_layers, *x.shape)), empty)
+            layers = LayerCache(stacked, cross)
         return DecodeCache.create(
             layers,
             prompt_mask_BP=jnp.zeros((B, 0), bool),
@@ -318,16 +340,25 @@ class Transformer(nn.Module):
         x_BND = self.decoder_norm(x_BND) if self.config.norm_position == "pre" else x_BND
         return self.to_logits(x_BND), cache.advance(layers)
 
+    def _check_length(self, length: int) -> None:
+        if length > self.config.max_length:
+            raise InputError(
+                f"{length} positions are more than model.max_length={self.config.max_length}"
+            )
+
     def _embed(
         self,
-        input_ids_BT: Int[Array, "B T"],
-        positions_BT: Int[Array, "B T"] | None,
+        input_ids: Tokens,
+        positions: Tokens | None,
         deterministic: bool,
     ) -> Float[Array, "B T D"]:
         c = self.config
-        if positions_BT is None:
-            positions_BT = jnp.arange(input_ids_BT.shape[1])[None]
-        x_BTD = self.embedding(input_ids_BT)
-        x_BTD = x_BTD + sinusoidal(positions_BT, c.hidden_size, c.position_layout).astype(x_BTD.dtype)
+        T = input_ids.shape[1]
+        self._check_length(T)
+        positions_BT = jnp.arange(T)[None] if positions is None else jnp.asarray(positions)
+        x_BTD = self.embedding(jnp.asarray(input_ids))
+        x_BTD = x_BTD + sinusoidal(positions_BT, c.hidden_size, c.position_layout).astype(
+            x_BTD.dtype
+        )
         x_BTD = self.dropout(x_BTD, deterministic=deterministic)
         return shard(x_BTD, ("batch", "length", "embed"))

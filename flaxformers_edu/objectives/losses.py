@@ -33,7 +33,7 @@ def cross_entropy(
     """Σ -(1-ε) log p(label) - ε mean_v log p(v) over the positions whose label is not -100.
 
     ε spreads over the whole vocabulary, as in Szegedy et al. 2016, section 7 (and torch's
-    CrossEntropyLoss). Computed in float32. `counts` has "correct", the argmax hits, and "nll", the
+    CrossEntropyLoss). Computed in float32. `counts` has "accuracy", the argmax hits, and "nll", the
     part without smoothing, whose mean gives the perplexity.
     """
     logits_BTV = logits_BTV.astype(jnp.float32)
@@ -54,5 +54,5 @@ def cross_entropy(
     return Loss(
         sum=total(loss_BT),
         weight=total(jnp.ones_like(loss_BT)),
-        counts={"correct": total(correct_BT), "nll": total(nll_BT)},
+        counts={"accuracy": total(correct_BT), "nll": total(nll_BT)},
     )

@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from flaxformers_edu.decoding import generate
@@ -59,13 +61,13 @@ class Translation:
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
     ) -> Loss:
         """Cross-entropy over the target tokens; no key means no dropout and no label smoothing."""
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        inputs: dict[str, Any] = {name: x for name, x in batch.items() if name != "labels"}
         training = dropout_key is not None
-        output = model.apply(
+        output: Any = model.apply(
             {"params": params},
             **inputs,
             deterministic=not training,
-            rngs={"dropout": dropout_key} if training else {},
+            rngs={"dropout": dropout_key} if dropout_key is not None else {},
         )
         smoothing = self.label_smoothing if training else 0.0
         return cross_entropy(output.logits, batch["labels"], smoothing)
@@ -86,6 +88,7 @@ class Translation:
         example = {"input_ids": list(source_ids), "labels": list(target_ids)}
         batch = collate([example], 1, max(len(source_ids), len(target_ids)))
         del batch["labels"]
+        batch = jax.tree.map(jnp.asarray, batch)
         _, sown = model.apply({"params": params}, **batch, mutable=["intermediates"])
         weights_LBHTS = sown["intermediates"]["decoder"]["cross_attention"]["weights"]
         return weights_LBHTS[:, 0, :, : len(target_ids), : len(source_ids)]

@@ -65,7 +65,9 @@ PANELS = {
 }
 """What is drawn of training beside the loss; of evaluations everything is."""
 
-WORDS = {"bleu": "BLEU", "token_accuracy": "Token accuracy", "perplexity": "Perplexity"}
+LOSS_TITLES = {"loss": "Loss per token", "nll": "Negative log-likelihood per token"}
+
+WORDS = {"bleu": "BLEU", "accuracy": "Accuracy by token", "perplexity": "Perplexity"}
 
 
 def _title(name: str) -> str:
@@ -121,8 +123,11 @@ def _draw_evaluations(
 def learning_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> Path | None:
     """One panel for the losses, one for every other measure; None where nothing was measured."""
     curves = series(records)
-    losses: list[str] = [name for name in ("train/loss", "eval/loss") if name in curves]
-    scores = sorted(n for n in curves if n.startswith("eval/") and n != "eval/loss")
+    # Without label smoothing training and validation can be compared: where there is such a part.
+    kind = "nll" if "train/nll" in curves else "loss"
+    losses: list[str] = [name for name in (f"train/{kind}", f"eval/{kind}") if name in curves]
+    taken = ("eval/loss", "eval/nll")
+    scores = sorted(name for name in curves if name.startswith("eval/") and name not in taken)
     panels: list[list[str]] = [losses] if losses else []
     panels += [[name] for name in (*scores, *(name for name in PANELS if name in curves))]
     if not panels:
@@ -137,11 +142,11 @@ def learning_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> Path | 
         for axes, names in zip(grid, panels, strict=False):
             name = names[0]
             if names is losses:
-                axes.set_title("Loss per token")
-                if "train/loss" in curves:
-                    _draw_noisy(axes, *curves["train/loss"], BLUE, "training")
-                if "eval/loss" in curves:
-                    _draw_evaluations(axes, *curves["eval/loss"], "validation", True)
+                axes.set_title(LOSS_TITLES[kind])
+                if f"train/{kind}" in curves:
+                    _draw_noisy(axes, *curves[f"train/{kind}"], BLUE, "training")
+                if f"eval/{kind}" in curves:
+                    _draw_evaluations(axes, *curves[f"eval/{kind}"], "validation", True)
                 axes.legend()
             elif name.startswith("eval/"):
                 axes.set_title(f"{_title(name)}, validation")

@@ -1,0 +1,58 @@
+"""The same encoder-decoder twice: this library's Transformer and Hugging Face's Marian.
+
+Both: post-norm, relu, sinusoidal positions, one tied table of embeddings, dropout 0.1, float32.
+"""
+
+from typing import Any
+
+import numpy as np
+
+PAD, EOS = 0, 1
+
+
+def transformer_config(shape: dict[str, Any], layout: str) -> Any:
+    """Our config; `shape` has the config's own names, `layout` says how layers are kept."""
+    import flaxformers_edu as ff
+
+    return ff.models.TransformerConfig(
+        **shape, layout=layout, pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=PAD
+    )
+
+
+def marian_model(shape: dict[str, Any]) -> Any:
+    """A MarianMTModel with random weights; its attention is sdpa, the default."""
+    import torch
+    from transformers import MarianConfig, MarianMTModel
+
+    torch.manual_seed(0)
+    sides = {
+        f"{side}_{field}": shape[name]
+        for side in ("encoder", "decoder")
+        for field, name in [
+            ("layers", "num_layers"),
+            ("attention_heads", "num_heads"),
+            ("ffn_dim", "intermediate_size"),
+        ]
+    }
+    config = MarianConfig(
+        **sides,
+        vocab_size=shape["vocab_size"],
+        d_model=shape["hidden_size"],
+        activation_function="relu",
+        dropout=0.1,
+        scale_embedding=True,
+        pad_token_id=PAD,
+        eos_token_id=EOS,
+        decoder_start_token_id=PAD,
+        forced_eos_token_id=None,
+    )
+    return MarianMTModel(config)
+
+
+def sentences(batch: int, length: int, vocab_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids and mask, int32 [batch, length]: random words, half to all of the length."""
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(2, vocab_size, (batch, length), dtype=np.int32)
+    lengths = rng.integers(length // 2, length + 1, batch)
+    mask = (np.arange(length) < lengths[:, None]).astype(np.int32)
+    return np.where(mask, ids, PAD), mask

@@ -1,0 +1,45 @@
+"""Reading the folders of runs, for comparing them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from flaxformers_edu.sharding import MeshShape
+from train.evaluate import open_checkpoints, params_shapes
+from train.prepare import open_finished
+from train.state import abstract_state
+
+TIMING = ("tokens_per_second", "steps_per_second")
+
+
+def records(workdir: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl; every line must be JSON without NaN."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"metrics.jsonl holds {name}")
+
+    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+def untimed(workdir: Path) -> list[dict[str, Any]]:
+    """The records without what a clock decides."""
+    return [{k: v for k, v in r.items() if k not in TIMING} for r in records(workdir)]
+
+
+def leaves(workdir: Path, which: str = "last") -> dict[str, bytes]:
+    """Every array of a checkpoint's state, by name, as bytes."""
+    run = open_finished(workdir)
+    experiment = run.experiment
+    optimizer = experiment.optimizer.build(
+        experiment.schedule.build(experiment.steps), params_shapes(run)
+    )
+    mesh = MeshShape().build(jax.devices()[:1])
+    abstract = abstract_state(run.model, optimizer, mesh, ema=experiment.ema_decay > 0)
+    with open_checkpoints(run, read_only=True) as checkpoints:
+        state = checkpoints.restore(checkpoints.choose(which), abstract)
+    pairs, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in pairs}

@@ -1,0 +1,102 @@
+import dataclasses
+import json
+
+import pytest
+
+from flaxformers_edu.errors import InputError
+from tests.train.tiny import config
+from train.experiment import TokenizerSpec
+from train.prepare import (
+    check_tokenizer,
+    check_writable,
+    load_split,
+    make_tokenizer,
+    open_finished,
+    open_for_training,
+    write_config,
+)
+from train.sources import ParallelFiles
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return config().source.load("train")
+
+
+def test_checking_leaves_nothing_behind(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    check_writable(tmp_path / "a")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a"]
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=f"cannot write to {tmp_path / 'file'}: .*--workdir"):
+        check_writable(tmp_path / "file")
+
+
+def test_an_empty_name_is_no_split():
+    assert load_split(ParallelFiles(test=""), "test") is None
+    assert load_split(config().source, "test") is not None
+
+
+def test_a_folder_is_opened_as_it_was_written(tmp_path, examples):
+    run = open_for_training(config(), tmp_path, examples)
+    assert list(tmp_path.iterdir()) == []
+    write_config(run)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "tokenizer"]
+    again = open_finished(tmp_path)
+    assert again.experiment == config()
+    assert again.tokenizer.fingerprint == run.tokenizer.fingerprint
+    assert again.model == run.model
+
+
+def test_a_full_disk_leaves_no_half_a_run(tmp_path, examples, monkeypatch):
+    run = open_for_training(config(), tmp_path / "run", examples)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("train.prepare.write_atomically", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_config(run)
+    assert caught.value.filename == str(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_same_corpus_gives_the_same_tokeniser(examples):
+    first, second = (make_tokenizer(config(), examples) for _ in range(2))
+    assert first.fingerprint == second.fingerprint
+    some = dataclasses.replace(config(), tokenizer=TokenizerSpec(kind="bpe", max_examples=199))
+    assert make_tokenizer(some, examples).fingerprint != first.fingerprint
+
+
+def test_a_tokeniser_from_a_folder(tmp_path, examples):
+    made = make_tokenizer(config(), examples)
+    made.save(tmp_path)
+    spec = TokenizerSpec(kind="folder", folder=str(tmp_path))
+    found = make_tokenizer(config(tokenizer=spec), examples)
+    assert found.fingerprint == made.fingerprint
+    missing = TokenizerSpec(kind="folder", folder=str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        make_tokenizer(config(tokenizer=missing), examples)
+
+
+def test_a_tokeniser_that_is_not_the_models(examples):
+    tokenizer = make_tokenizer(config(), examples)
+    model = config().model
+    with pytest.raises(InputError, match=r"420 pieces, more than model\.vocab_size=300"):
+        check_tokenizer(dataclasses.replace(model, vocab_size=300), tokenizer)
+    with pytest.raises(InputError, match=r"eos_token_id is 1, the model's 2: set model\.eos"):
+        check_tokenizer(dataclasses.replace(model, eos_token_id=2), tokenizer)
+    check_tokenizer(model, tokenizer)
+
+
+def test_config_without_its_parts(tmp_path):
+    with pytest.raises(InputError, match="is not the folder of a run: it has no config.json"):
+        open_finished(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"experiment": 3, "tokenizer": "x"}))
+    with pytest.raises(InputError, match="holds no experiment"):
+        open_finished(tmp_path)

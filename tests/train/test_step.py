@@ -1,0 +1,194 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from flaxformers_edu.models import TransformerConfig
+from flaxformers_edu.objectives import Translation
+from flaxformers_edu.sharding import MeshShape
+from train.evaluate import place
+from train.pipeline import Batching, EncodedExamples, TrainData
+from train.state import abstract_state, count, create_state, shardings_of
+from train.step import make_eval_step, make_train_step
+
+CONFIG = TransformerConfig(
+    vocab_size=24,
+    hidden_size=8,
+    num_layers=1,
+    num_heads=2,
+    intermediate_size=16,
+    dropout=0.0,
+    layout="unrolled",
+)
+OBJECTIVE = Translation()
+RATE = 0.5
+
+
+def mesh_of(devices: int):
+    return MeshShape().build(jax.devices()[:devices])
+
+
+def column(rng, lengths):
+    ids = rng.integers(2, 24, lengths.sum()).astype(np.int32)
+    return ids, np.concatenate([[0], np.cumsum(lengths)])
+
+
+def data_of(rows_multiple_of: int = 8, buckets=(8,), examples: int = 32) -> TrainData:
+    """Examples of very unequal lengths."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, max(buckets) + 1, (2, examples))
+    columns = {"input_ids": column(rng, lengths[0]), "labels": column(rng, lengths[1])}
+    batching = Batching(
+        tokens_per_batch=8 * max(buckets),
+        max_source_length=max(buckets),
+        max_target_length=max(buckets),
+        buckets=buckets,
+    )
+    return TrainData(
+        EncodedExamples(columns),
+        OBJECTIVE.collate(CONFIG),
+        batching,
+        seed=0,
+        rows_multiple_of=rows_multiple_of,
+    )
+
+
+def trained(devices=1, steps=1, data=None, optimizer=None, config=CONFIG, **settings):
+    """The state and the metrics of each step."""
+    data, mesh, model = data or data_of(), mesh_of(devices), config.build()
+    optimizer = optimizer or optax.sgd(RATE)
+    ema = settings.get("ema_decay", 0.0) > 0
+    abstract = abstract_state(model, optimizer, mesh, ema=ema)
+    step = make_train_step(
+        model,
+        OBJECTIVE,
+        optimizer,
+        lambda step: jnp.float32(RATE) + step,
+        seed=0,
+        shardings=shardings_of(abstract),
+        **settings,
+    )
+    state = create_state(model, optimizer, mesh, seed=0, ema=ema)
+    history = []
+    for i in range(steps):
+        with jax.set_mesh(mesh):
+            state, metrics = step(state, place(data.batch_at(i), mesh))
+        history.append({name: float(value) for name, value in metrics.items()})
+    return state, history, step
+
+
+def assert_close(ours, theirs, rtol=0.0, atol=1e-6):
+    for mine, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(np.asarray(mine), np.asarray(other), rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("accumulation", [2, 8])
+def test_accumulation_is_one_whole_batch(accumulation):
+    tokens = (data_of().batch_at(0)["labels"] != -100).sum(axis=1)
+    assert tokens.max() > 2 * tokens.min()  # parts that a mean of means would get wrong
+    whole, [whole_metrics], _ = trained()
+    parts, [part_metrics], _ = trained(accumulation=accumulation)
+    assert_close(parts.params, whole.params)
+    assert part_metrics == pytest.approx(whole_metrics, rel=1e-5)
+
+
+def test_metrics_are_means_over_tokens():
+    data = data_of()
+    _, [metrics], _ = trained(data=data)
+    batch = data.batch_at(0)
+    model = CONFIG.build()
+    params = create_state(model, optax.sgd(RATE), mesh_of(1), seed=0, ema=False).params
+    loss = OBJECTIVE.loss(model, params, place(batch, mesh_of(1)), jax.random.key(0))
+    assert metrics["tokens"] == (batch["labels"] != -100).sum()
+    assert metrics["loss"] == pytest.approx(float(loss.sum / loss.weight), rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx(float(loss.counts["accuracy"] / loss.weight))
+    assert metrics["learning_rate"] == RATE
+
+
+def test_gradient_norm_is_that_of_the_mean_loss():
+    before = create_state(CONFIG.build(), optax.sgd(RATE), mesh_of(1), seed=0, ema=False)
+    after, [metrics], _ = trained()
+    moved = jax.tree.map(lambda a, b: (a - b) / RATE, before.params, after.params)
+    assert metrics["grad_norm"] == pytest.approx(float(optax.tree.norm(moved)), rel=1e-4)
+    assert metrics["param_norm"] == pytest.approx(float(optax.tree.norm(after.params)), rel=1e-5)
+
+
+def test_moving_average_follows_its_formula():
+    before = create_state(CONFIG.build(), optax.sgd(RATE), mesh_of(1), seed=0, ema=True)
+    expected = jax.tree.map(np.asarray, before.params)
+    for steps in (1, 2):
+        state, _, _ = trained(steps=steps, ema_decay=0.15)
+        decay = min(0.15, steps / (9 + steps))  # (1 + t) / (10 + t), t updates before this one
+        expected = jax.tree.map(
+            lambda old, new, d=decay: d * old + (1 - d) * np.asarray(new), expected, state.params
+        )
+        assert_close(state.ema, expected)
+        assert state.eval_params is state.ema
+
+
+def test_without_decay_there_is_no_average():
+    state, _, _ = trained()
+    assert state.ema is None and state.eval_params is state.params
+
+
+def test_the_old_state_is_donated():
+    model, mesh, optimizer = CONFIG.build(), mesh_of(1), optax.sgd(RATE)
+    step = make_train_step(model, OBJECTIVE, optimizer, lambda _: jnp.float32(0.0), seed=0)
+    state = create_state(model, optimizer, mesh, seed=0, ema=False)
+    with jax.set_mesh(mesh):
+        new, _ = step(state, place(data_of().batch_at(0), mesh))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+    assert int(new.step) == 1
+
+
+def test_eight_devices_give_the_losses_of_one():
+    one, history_of_one, _ = trained(devices=1, steps=3)
+    eight, history_of_eight, _ = trained(devices=8, steps=3)
+    for ours, theirs in zip(history_of_eight, history_of_one, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    assert_close(eight.params, one.params, atol=1e-5)
+    assert len(jax.tree.leaves(eight.params)[0].sharding.device_set) == 8
+
+
+def test_accumulation_and_data_parallelism_together():
+    one, _, _ = trained(devices=1, data=data_of(8))
+    both, _, _ = trained(devices=4, data=data_of(8), accumulation=2)
+    assert_close(both.params, one.params)
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_no_shape_is_compiled_twice(devices):
+    data = data_of(buckets=(8, 12, 16), examples=128)
+    assert len(data.shapes) == 3
+    adam = optax.adam(1e-2)
+    *_, step = trained(
+        devices, 2 * data.steps_per_epoch, data, adam, accumulation=8 // devices, ema_decay=0.9
+    )
+    assert step._cache_size() == len(data.shapes)
+
+
+def test_dropout_depends_on_seed_and_step_only():
+    # One batch, and a rate of 0 that leaves the parameters alone: only the key can move the loss.
+    config = dataclasses.replace(CONFIG, dropout=0.5)
+    data, still = data_of(examples=8), optax.sgd(0.0)
+    histories = [trained(1, 2, data, still, config)[1] for _ in range(2)]
+    assert histories[0] == histories[1]
+    first, second = histories[0]
+    assert first["loss"] != pytest.approx(second["loss"], rel=1e-3)
+
+
+def test_evaluation_adds_up_and_knows_no_dropout():
+    model = CONFIG.build()
+    params = create_state(model, optax.sgd(RATE), mesh_of(1), seed=0, ema=False).params
+    step = make_eval_step(model, OBJECTIVE)
+    batch = data_of().batch_at(0)
+    whole = step(params, batch)
+    halves = [
+        step(params, {k: v[half] for k, v in batch.items()}) for half in (np.s_[:4], np.s_[4:])
+    ]
+    assert float((halves[0] + halves[1]).sum) == pytest.approx(float(whole.sum), rel=1e-5)
+    assert float(whole.sum) == float(step(params, batch).sum)
+    assert count(params) > 0
