@@ -12,10 +12,10 @@ from benchmarks.harness import RESULTS
 
 HEAD = """# Benchmarks
 
-Side by side with peers, each in a process of its own, samples taken in turns (`harness.py` says how
-and why). **Ratio** is the median over the rounds of the speed over the baseline's, above 1 is faster; in
-brackets its lowest and highest, and the number of rounds in which nobody else used the processors
-("disturbed" if there were none: then the numbers are an order of magnitude and no more).
+Side by side with peers, each in a process of its own, samples taken in turns (`harness.py` says
+how and why). **Ratio** is the median over the rounds of the speed over the baseline's, above 1 is
+faster; in brackets its lowest and highest, and the number of rounds in which nobody else used the
+processors ("disturbed" if there were none: then the figures are a hint and no more).
 Every sample is in [results](results). This page is written by `python -m benchmarks.table`.
 
     python -m benchmarks.training_step      python -m benchmarks.beam_search

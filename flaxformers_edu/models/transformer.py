@@ -30,8 +30,9 @@ from flaxformers_edu.layers.positions import sinusoidal
 from flaxformers_edu.layers.stack import Layout, Remat, Share, Stack, unstack_layers
 from flaxformers_edu.sharding import shard
 
-Tokens = Int[Array | np.ndarray, "batch length"]
-"""Token ids, masks, segments or positions, as tokenisers return them."""
+SourceIds = Int[Array | np.ndarray, "B S"]
+TargetIds = Int[Array | np.ndarray, "B T"]
+"""Token ids, masks, segments or positions of a side, as tokenisers return them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,15 +220,15 @@ class Transformer(nn.Module):
 
     def __call__(
         self,
-        input_ids: Tokens,
-        attention_mask: Tokens | None = None,
-        decoder_input_ids: Tokens | None = None,
-        decoder_attention_mask: Tokens | None = None,
+        input_ids: SourceIds,
+        attention_mask: SourceIds | None = None,
+        decoder_input_ids: TargetIds | None = None,
+        decoder_attention_mask: TargetIds | None = None,
         *,
-        segment_ids: Tokens | None = None,
-        positions: Tokens | None = None,
-        decoder_segment_ids: Tokens | None = None,
-        decoder_positions: Tokens | None = None,
+        segment_ids: SourceIds | None = None,
+        positions: SourceIds | None = None,
+        decoder_segment_ids: TargetIds | None = None,
+        decoder_positions: TargetIds | None = None,
         deterministic: bool = True,
     ) -> Seq2SeqOutput:
         """Logits of the next target token at every target position (teacher forcing).
@@ -261,11 +262,11 @@ class Transformer(nn.Module):
 
     def encode(
         self,
-        input_ids: Tokens,
-        attention_mask: Tokens | None = None,
+        input_ids: SourceIds,
+        attention_mask: SourceIds | None = None,
         *,
-        segment_ids: Tokens | None = None,
-        positions: Tokens | None = None,
+        segment_ids: SourceIds | None = None,
+        positions: SourceIds | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B S D"]:
         """The encoder's last hidden state."""
@@ -295,8 +296,8 @@ class Transformer(nn.Module):
 
     def start_cache(
         self,
-        input_ids: Tokens,
-        attention_mask: Tokens | None = None,
+        input_ids: SourceIds,
+        attention_mask: SourceIds | None = None,
         *,
         num_beams: int,
         max_new_tokens: int,
@@ -348,8 +349,8 @@ class Transformer(nn.Module):
 
     def _embed(
         self,
-        input_ids: Tokens,
-        positions: Tokens | None,
+        input_ids: TargetIds,
+        positions: Int[Array | np.ndarray, "#B T"] | None,
         deterministic: bool,
     ) -> Float[Array, "B T D"]:
         c = self.config
