@@ -32,8 +32,8 @@ def config() -> Experiment:
         optimizer=Optimizer(name="adamw", b2=0.98, eps=1e-9, clip_norm=1.0),
         schedule=Schedule(name="linear", peak=4e-3, warmup_steps=200),
         decoding=Decoding(num_beams=4, max_new_tokens=40),
-        steps=1000,
+        steps=800,
         ema_decay=0.99,
-        eval_every=250,
-        checkpoint_every=250,
+        eval_every=200,
+        checkpoint_every=200,
     )

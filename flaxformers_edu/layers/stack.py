@@ -113,8 +113,8 @@ class Stack(nn.Module):
 
         How a decoder computes its source's keys and values once.
         """
-        block, params = self._block(), self.variables["params"]
-        shared, layers = params.get("shared", {}), params.get("layers", {})
+        block = self._block()
+        layers, shared = self._given_parameters()
 
         def call(layer: Tree) -> Any:
             return block.apply({"params": {**shared, **layer}}, *args, method=method)
@@ -129,10 +129,14 @@ class Stack(nn.Module):
         # Unattached: this module owns the parameters and applies the block as a function of them.
         return self.make_block(parent=None)
 
+    def _given_parameters(self) -> tuple[Tree, Tree]:
+        # Straight from `init` they still carry their axes' names.
+        params = meta.unbox(self.variables["params"])
+        return params.get("layers", {}), params.get("shared", {})
+
     def _parameters(self, block: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tree, Tree]:
         if not self.is_initializing():
-            params = self.variables["params"]
-            return params.get("layers", {}), params.get("shared", {})
+            return self._given_parameters()
 
         def init_block(key: Array) -> Tree:
             return block.init({"params": key}, *args, **kwargs)["params"]

@@ -292,7 +292,7 @@ class Transformer(nn.Module):
         if self.config.layout == "unrolled" or self.config.num_layers > UNROLLED_DECODING:
             return self, params
         config = dataclasses.replace(self.config, layout="unrolled")
-        return self.clone(config=config), unstack_layers(unfreeze(params))
+        return self.clone(config=config), unstack_layers(nn.meta.unbox(unfreeze(params)))
 
     def start_cache(
         self,
