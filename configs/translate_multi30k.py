@@ -2,6 +2,9 @@
 
 export FLAXFORMERS_DATA=...   # a folder that holds multi30k/train.de, train.en, val.de, ...
 python -m train run configs/translate_multi30k.py --workdir runs/multi30k
+
+sacrebleu (cased, detokenised) on test_2016_flickr: 40.2 with beam 5, 38.6 greedy. 36 minutes on two
+cores of an AMD EPYC, float32, while other jobs ran beside it; undisturbed a step takes about 0.5 s.
 """
 
 from flaxformers_edu.models import TransformerConfig
