@@ -93,14 +93,15 @@ class Evaluator:
         self._eval_step = make_eval_step(run.model, experiment.objective)
 
     def loss(self, params: Any, split: Split) -> dict[str, float]:
-        """Mean loss over all tokens of the split, and the counts that go with it."""
+        """Mean loss over all tokens of the split, and what its counts say."""
         losses = [self._eval_step(params, place(b.arrays, self.mesh)) for b in self._batches(split)]
         total = losses[0]
         for loss in losses[1:]:
             total += loss
         weight = max(float(total.weight), 1.0)
         means = {name: float(value) / weight for name, value in total.counts.items()}
-        return {"loss": float(total.sum) / weight, **means}
+        found = {"loss": float(total.sum) / weight, **means}
+        return self.run.experiment.objective.measures(found)
 
     def predict(self, params: Any, split: Split, decoding: Decoding) -> list[str]:
         """A prediction for each example, in their order."""
@@ -125,10 +126,14 @@ class Evaluator:
     def scores(
         self, params: Any, split: Split, decoding: Decoding
     ) -> tuple[dict[str, float], list[str]]:
-        """Loss, greedy and beam scores of a split, and the beam's predictions."""
+        """Loss, greedy and beam scores of a split, and the beam's predictions.
+
+        An objective that does not generate has its loss alone, and no predictions.
+        """
         scores = self.loss(params, split)
         predictions: list[str] = []
-        for beams in sorted({1, decoding.num_beams}):
+        generates = self.run.experiment.objective.generates
+        for beams in sorted({1, decoding.num_beams}) if generates else ():
             settings = dataclasses.replace(decoding, num_beams=beams)
             predictions = self.predict(params, split, settings)
             found = self.run.experiment.objective.score(predictions, split.references)
@@ -158,7 +163,7 @@ def params_shapes(run: Run) -> Any:
 def open_checkpoints(run: Run, *, read_only: bool = False) -> Checkpoints:
     """The run's checkpoints, the best judged by what it evaluates."""
     experiment = run.experiment
-    scored = experiment.eval_examples > 0
+    scored = experiment.eval_examples > 0 or not experiment.objective.generates
     if read_only and not (run.workdir / "checkpoints").is_dir():
         raise InputError(f"{run.workdir} holds no checkpoints: train it first")
     return Checkpoints(

@@ -38,6 +38,8 @@ class Objective(Protocol):
     task: str
     metric: str
     higher_is_better: bool
+    generates: bool
+    """Whether it is judged by what the model writes; then it is a GenerativeObjective."""
 
     def texts(self, example: Mapping[str, Any]) -> list[str]: ...
 
@@ -48,6 +50,14 @@ class Objective(Protocol):
     def loss(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
     ) -> Any: ...
+
+    def measures(self, means: dict[str, float]) -> dict[str, float]:
+        """What the mean loss and its counts say, in the terms of this objective."""
+        ...
+
+
+class GenerativeObjective(Objective, Protocol):
+    """What the trainer knows of an objective whose predictions are texts of their own."""
 
     def predict(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
@@ -144,7 +154,8 @@ class Experiment:
     eval_every: int = 200
     """Steps between evaluations on the validation split."""
     eval_examples: int = 200
-    """Validation examples that are predicted and scored then, 0: none; the loss is over all."""
+    """Validation examples that are predicted and scored then, 0: none; the loss is over all.
+    Objectives that are judged by their loss alone predict none."""
     checkpoint_every: int = 200
     """Steps between checkpoints; the best by the objective's metric is kept, and the last."""
     keep_last: int = 2

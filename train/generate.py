@@ -36,6 +36,10 @@ class Generate:
 def generate(workdir: Path, options: Generate) -> int:
     """The command: writes one prediction for each line, in their order."""
     run = open_finished(workdir)
+    if not run.experiment.objective.generates:
+        raise InputError(
+            f"{workdir} was not trained to turn lines into others (its objective generates nothing)"
+        )
     decoding = decoding_of(run, options)
     name = "standard input" if options.input is None else str(options.input)
     lines = read_lines(options.input, name)

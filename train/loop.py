@@ -169,7 +169,7 @@ class Training:
         experiment, params = self.experiment, self.state.eval_params
         with self.meter.paused():
             found = self.evaluator.loss(params, self.validation)
-            if experiment.eval_examples:
+            if experiment.eval_examples and experiment.objective.generates:
                 some = self.validation.first(experiment.eval_examples)
                 longest = experiment.decoding.max_new_tokens
                 greedy = Decoding(num_beams=1, max_new_tokens=longest)
@@ -189,7 +189,8 @@ class Training:
         name, split = ("test", self.test) if self.test else ("validation", self.validation)
         scores, predictions = self.evaluator.scores(params, split, self.experiment.decoding)
         summary = write_summary(self.folder, params, split, predictions, self.learning_rate)
-        self.log.say("\n".join(summary.samples))
+        if summary.samples:
+            self.log.say("\n".join(summary.samples))
         self.log.say(f"{name}, checkpoint of step {best}: {shown(scores)}")
         self.log.say("report: " + ", ".join(str(path) for path in summary.paths))
         named = {f"{name}/{metric}": value for metric, value in scores.items()}

@@ -30,10 +30,11 @@ def write_summary(
     predictions: Sequence[str],
     learning_rate: Callable[[Any], Any],
 ) -> Summary:
-    """Draws DIR/report from metrics.jsonl and the predictions for a split."""
-    chosen = choose_samples([split.examples[i]["source"] for i in range(len(split))])
-    lines, attention = [], []
-    for i in chosen:
+    """Draws DIR/report from metrics.jsonl and the predictions for a split, if there are any."""
+    lines: list[str] = []
+    attention: list[AttentionSample] = []
+    sources = [split.examples[i]["source"] for i in range(len(predictions))]
+    for i in choose_samples(sources) if sources else ():
         example = split.examples[i]
         lines += [
             f"  source      {example['source']}",
@@ -47,7 +48,7 @@ def write_summary(
         schedule=learning_rate,
         total_steps=run.experiment.steps,
         attention=attention,
-        bleu_buckets=bleu_by_length(predictions, split.references),
+        bleu_buckets=bleu_by_length(predictions, split.references) if predictions else (),
     )
     return Summary(lines[:-1], paths)
 

@@ -31,6 +31,7 @@ class Translation:
     task = "seq2seq_lm"
     metric = "bleu"
     higher_is_better = True
+    generates = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
@@ -71,6 +72,10 @@ class Translation:
         )
         smoothing = self.label_smoothing if training else 0.0
         return cross_entropy(output.logits, batch["labels"], smoothing)
+
+    def measures(self, means: dict[str, float]) -> dict[str, float]:
+        """The means as they are."""
+        return means
 
     def predict(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
