@@ -146,13 +146,13 @@ def check_inputs(
             f"it must be that of input_ids, {shape}"
         )
     if not isinstance(attention_mask, jax.core.Tracer):
-        mask = np.asarray(attention_mask)
-        if not np.isin(mask, (0, 1)).all():
+        # Methods of the array, not of its copy here: other processes may hold parts of it.
+        if bool(((attention_mask != 0) & (attention_mask != 1)).any()):
             raise InputError(
                 "attention_mask must hold 1 for tokens and 0 for padding, nothing else"
             )
-        if not model.is_encoder_decoder and not mask[:, -1].all():
-            row = int(np.argmin(mask[:, -1]))
+        if not model.is_encoder_decoder and bool((attention_mask[:, -1] == 0).any()):
+            row = int(attention_mask[:, -1].argmin())
             raise InputError(
                 f"attention_mask ends with 0 in row {row}; "
                 "prompts of a decoder-only model must be padded on the left"

@@ -85,6 +85,20 @@ class LayerCache:
     cross_attention: Slots | None = None
 
 
+def empty_layers(
+    empty: Slots, num_layers: int, *, stacked: bool, sources: Any = None
+) -> "tuple[LayerCache, ...] | LayerCache":
+    """The caches of `num_layers` blocks: one each, or stacked for a scan over the layers.
+
+    `sources` are the source's slots in the same form, as `Stack.each_layer` gives them.
+    """
+    if stacked:
+        repeated = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_layers, *x.shape)), empty)
+        return LayerCache(repeated, sources)
+    sources = (None,) * num_layers if sources is None else sources
+    return tuple(LayerCache(empty, source) for source in sources)
+
+
 @struct.dataclass
 class DecodeCache:
     """All that a decoder remembers between steps."""

@@ -38,7 +38,10 @@ def activation(name: str) -> Callable[[Array], Array]:
 
 
 class FeedForward(nn.Module):
-    """FFN(x) = act(x W_up) W_down, or gated: (act(x W_gate) · x W_up) W_down."""
+    """FFN(x) = act(x W_up) W_down, or gated: (act(x W_gate) · x W_up) W_down.
+
+    `output_init` is W_down's own initialiser, where it is not `kernel_init`.
+    """
 
     hidden_size: int
     intermediate_size: int
@@ -47,6 +50,7 @@ class FeedForward(nn.Module):
     use_bias: bool = True
     dropout_rate: float = 0.0
     kernel_init: Initializer = xavier
+    output_init: Initializer | None = None
     dtype: Any = None
 
     @nn.compact
@@ -56,7 +60,8 @@ class FeedForward(nn.Module):
         act = activation(self.activation)
 
         def linear(width: int, inputs: str, outputs: str, name: str) -> Linear:
-            settings = (self.use_bias, self.kernel_init, self.dtype)
+            output_init = self.output_init if name == "down" else None
+            settings = (self.use_bias, output_init or self.kernel_init, self.dtype)
             return Linear((width,), (inputs,), (outputs,), *settings, name=name)
 
         h_BTF = linear(self.intermediate_size, "embed", "mlp", "up")(x_BTD)

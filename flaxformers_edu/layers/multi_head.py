@@ -31,7 +31,7 @@ class MultiHeadAttention(nn.Module):
     In two calls, so that keys and values can be kept: `keys_values` projects a source once, and the
     module itself projects the queries and attends. Self-attention passes its own input to both.
     With fewer `num_kv_heads` than `num_heads`, groups of query heads share them (Ainslie
-    et al. 2023).
+    et al. 2023). `output_init` is W_O's own initialiser, where it is not `kernel_init`.
     """
 
     num_heads: int
@@ -46,6 +46,7 @@ class MultiHeadAttention(nn.Module):
     dropout_rate: float = 0.0
     implementation: Implementation = "auto"
     kernel_init: Initializer = xavier
+    output_init: Initializer | None = None
     dtype: Any = None
 
     def setup(self) -> None:
@@ -73,7 +74,7 @@ class MultiHeadAttention(nn.Module):
             ("heads", "head_dim"),
             ("embed",),
             output_bias,
-            self.kernel_init,
+            self.output_init or self.kernel_init,
             self.dtype,
         )
 

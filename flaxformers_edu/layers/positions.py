@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flaxformers_edu.layers.linear import Initializer, partitioned_param
+from flaxformers_edu.sharding import shard
 
 
 def sinusoidal(
@@ -46,6 +47,7 @@ class LearnedPositions(nn.Module):
         shape = (self.max_positions + self.offset, self.hidden_size)
         axes = ("positions", "embed")
         table = partitioned_param(self, "embedding", self.embedding_init, axes, shape)
+        table = shard(table, axes)  # whole columns, as in TokenEmbedding
         return jnp.take(table, positions_BT + self.offset, axis=0).astype(self.dtype or table.dtype)
 
 

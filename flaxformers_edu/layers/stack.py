@@ -7,12 +7,13 @@ parts the layers share, and what the backward pass recomputes: all this is chose
 Dims: L layers, B batch, T length, D hidden size.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import flax.linen as nn
 import jax
-from flax.core import meta
+from flax.core import meta, unfreeze
 from jaxtyping import Array, Float
 
 from flaxformers_edu.errors import InputError, unknown_name
@@ -208,6 +209,22 @@ def stack_layers(params: Tree) -> Tree:
         return jax.tree.map(lambda *ps: jax.numpy.stack(ps), *ordered)
 
     return _convert(params, join, is_layout=_is_unrolled)
+
+
+UNROLLED_DECODING = 12
+"""Up to this many layers, the compilation of a decoding step with its layers apart stays short."""
+
+
+def layers_apart(model: Any, params: Tree) -> tuple[Any, Tree]:
+    """The same model with its layers apart, unless there are many: the form to decode with.
+
+    A loop over stacked layers would copy the cache of all of them, in and out, at every step.
+    """
+    config = model.config
+    if config.layout == "unrolled" or config.num_layers > UNROLLED_DECODING:
+        return model, params
+    unrolled = dataclasses.replace(config, layout="unrolled")
+    return model.clone(config=unrolled), unstack_layers(meta.unbox(unfreeze(params)))
 
 
 def _convert(tree: Any, convert: Callable[[Tree], Tree], is_layout: Callable) -> Any:

@@ -6,12 +6,22 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from flaxformers_edu.models import transformer
+from flaxformers_edu.models import gpt, transformer
+from flaxformers_edu.models.gpt import GPT, GPTConfig
 from flaxformers_edu.models.transformer import Transformer, TransformerConfig
 
-__all__ = ["TASKS", "Transformer", "TransformerConfig", "build", "count_params", "presets"]
+__all__ = [
+    "GPT",
+    "TASKS",
+    "GPTConfig",
+    "Transformer",
+    "TransformerConfig",
+    "build",
+    "count_params",
+    "presets",
+]
 
-_FAMILIES = (transformer,)
+_FAMILIES = (transformer, gpt)
 
 TASKS = tuple(sorted({task for family in _FAMILIES for task in family.TASKS}))
 """Every task that some family has."""

@@ -8,17 +8,17 @@ from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from flax.core import unfreeze
 from jaxtyping import Array, Float, Int
 
+from flaxformers_edu import flops
 from flaxformers_edu.errors import InputError, unknown_name
+from flaxformers_edu.flops import Shapes
 from flaxformers_edu.layers.attention import Implementation
 from flaxformers_edu.layers.block import Block
-from flaxformers_edu.layers.cache import DecodeCache, LayerCache, Slots, num_slots
+from flaxformers_edu.layers.cache import DecodeCache, Slots, empty_layers, num_slots
 from flaxformers_edu.layers.dropout import Dropout
 from flaxformers_edu.layers.embeddings import TokenEmbedding
 from flaxformers_edu.layers.linear import Linear, xavier
@@ -27,7 +27,7 @@ from flaxformers_edu.layers.mlp import FeedForward, activation
 from flaxformers_edu.layers.multi_head import MultiHeadAttention
 from flaxformers_edu.layers.norms import LayerNorm
 from flaxformers_edu.layers.positions import sinusoidal
-from flaxformers_edu.layers.stack import Layout, Remat, Share, Stack, unstack_layers
+from flaxformers_edu.layers.stack import Layout, Remat, Share, Stack, layers_apart
 from flaxformers_edu.sharding import shard
 
 SourceIds = Int[Array | np.ndarray, "B S"]
@@ -111,10 +111,29 @@ class TransformerConfig:
             raise unknown_name("task", task, TASKS)
         return Transformer(self)
 
+    def forward_flops(self, shapes: Shapes, *, masked: bool = False) -> dict[str, float]:
+        """FLOPs of a forward pass by part, in the conventions of `flaxformers_edu.flops`.
+
+        Args:
+            shapes: those of "input_ids" and "decoder_input_ids"; others are not looked at.
+            masked: count pairs that the causal mask hides, too.
+        """
+        (B, S), (_, T) = shapes["input_ids"], shapes["decoder_input_ids"]
+        D, F, L = self.hidden_size, self.intermediate_size, self.num_layers
+        attention = partial(
+            flops.attention, B, hidden_size=D, num_heads=self.num_heads, masked=masked
+        )
+        return {
+            **flops.within("encoder/attention", attention(S, S), L),
+            "encoder/mlp": L * flops.feed_forward(B * S, D, F),
+            **flops.within("decoder/attention", attention(T, T, causal=True), L),
+            **flops.within("decoder/cross_attention", attention(T, S), L),
+            "decoder/mlp": L * flops.feed_forward(B * T, D, F),
+            "output": flops.linear(B * T, D, self.vocab_size),
+        }
+
 
 TASKS = ("base", "seq2seq_lm")
-UNROLLED_DECODING = 12
-"""Up to this many layers, the compilation of a decoding step with its layers apart stays short."""
 
 PRESETS = {
     "transformer-base": TransformerConfig(),
@@ -154,6 +173,11 @@ class Seq2SeqOutput:
     logits: Float[Array, "B T V"]
     encoder_last_hidden_state: Float[Array, "B S D"]
     decoder_last_hidden_state: Float[Array, "B T D"]
+
+    @property
+    def last_hidden_state(self) -> Float[Array, "B T D"]:
+        """The states that the logits are made of."""
+        return self.decoder_last_hidden_state
 
 
 class Transformer(nn.Module):
@@ -277,6 +301,12 @@ class Transformer(nn.Module):
         x_BSD, _ = self.encoder(x_BSD, mask, deterministic=deterministic)
         return self.encoder_norm(x_BSD) if self.config.norm_position == "pre" else x_BSD
 
+    @nn.nowrap
+    def head_params(self, params: Any) -> Any:
+        """The part of the parameters that `to_logits` needs."""
+        name = "embedding" if self.config.tie_embeddings else "output"
+        return {name: params[name]}
+
     def to_logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """The output layer: the embedding table again, unless untied."""
         tied = self.config.tie_embeddings
@@ -285,14 +315,8 @@ class Transformer(nn.Module):
 
     @nn.nowrap
     def for_decoding(self, params: Any) -> tuple["Transformer", Any]:
-        """The same model with its layers apart, unless there are many.
-
-        A loop over stacked layers would copy the cache of all of them, in and out, at every step.
-        """
-        if self.config.layout == "unrolled" or self.config.num_layers > UNROLLED_DECODING:
-            return self, params
-        config = dataclasses.replace(self.config, layout="unrolled")
-        return self.clone(config=config), unstack_layers(nn.meta.unbox(unfreeze(params)))
+        """The form to decode with, see `layers_apart`."""
+        return layers_apart(self, params)
 
     def start_cache(
         self,
@@ -310,14 +334,8 @@ class Transformer(nn.Module):
         slots = num_slots(0, num_beams, max_new_tokens)
         head_dim = c.hidden_size // c.num_heads
         empty = Slots.empty(B, c.num_heads, slots, head_dim, encoded_BSD.dtype)
-        layers: tuple[LayerCache, ...] | LayerCache
-        if c.layout == "unrolled":
-            layers = tuple(LayerCache(empty, source) for source in cross)
-        else:
-            stacked = jax.tree.map(lambda x: jnp.broadcast_to(x, (c.num_layers, *x.shape)), empty)
-            layers = LayerCache(stacked, cross)
         return DecodeCache.create(
-            layers,
+            empty_layers(empty, c.num_layers, stacked=c.layout == "scanned", sources=cross),
             prompt_mask_BP=jnp.zeros((B, 0), bool),
             num_beams=num_beams,
             max_new_tokens=max_new_tokens,

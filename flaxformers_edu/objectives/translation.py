@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from flaxformers_edu.decoding import generate
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.metrics.bleu import sacrebleu_score
-from flaxformers_edu.objectives.losses import Loss, cross_entropy
+from flaxformers_edu.objectives.losses import Loss, check_loss_chunks, next_token_loss
 from flaxformers_edu.text.batching import collate_translation, collate_translation_packed
 from flaxformers_edu.text.tokenizer import Tokenizer
 
@@ -27,6 +27,8 @@ class Translation:
 
     label_smoothing: float = 0.1
     """Probability taken from the label and spread over the whole vocabulary."""
+    loss_chunks: int = 1
+    """Parts of the length whose logits are computed one after the other: less memory."""
 
     task = "seq2seq_lm"
     metric = "bleu"
@@ -34,6 +36,7 @@ class Translation:
     generates = True
 
     def __post_init__(self) -> None:
+        check_loss_chunks(self.loss_chunks)
         if not 0 <= self.label_smoothing < 1:
             raise InputError(
                 f"objective.label_smoothing={self.label_smoothing} must be at least 0 and below 1"
@@ -62,16 +65,14 @@ class Translation:
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
     ) -> Loss:
         """Cross-entropy over the target tokens; no key means no dropout and no label smoothing."""
-        inputs: dict[str, Any] = {name: x for name, x in batch.items() if name != "labels"}
-        training = dropout_key is not None
-        output: Any = model.apply(
-            {"params": params},
-            **inputs,
-            deterministic=not training,
-            rngs={"dropout": dropout_key} if dropout_key is not None else {},
+        return next_token_loss(
+            model,
+            params,
+            batch,
+            dropout_key,
+            label_smoothing=0.0 if dropout_key is None else self.label_smoothing,
+            chunks=self.loss_chunks,
         )
-        smoothing = self.label_smoothing if training else 0.0
-        return cross_entropy(output.logits, batch["labels"], smoothing)
 
     def measures(self, means: dict[str, float]) -> dict[str, float]:
         """The means as they are."""

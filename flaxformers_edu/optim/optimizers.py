@@ -52,6 +52,9 @@ class Optimizer:
     """Adafactor: steps relative to the root mean square of each layer's parameter."""
     muon_matrices: tuple[str, ...] = (r"(^|/)(layers|shared)/.*kernel$",)
     """Muon: the hidden matrices, by regular expressions on their names."""
+    rate_factors: tuple[tuple[str, float], ...] = ()
+    """Factors on the learning rate by regular expressions on names; of several that match, all.
+    Weight decay is as fast as without them. muP's are what a config's `mup_rate_factors` gives."""
 
     def __post_init__(self) -> None:
         """Refuses what no run could use.
@@ -71,6 +74,11 @@ class Optimizer:
         for field in ("eps", "weight_decay", "clip_norm", "trust_coefficient"):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise InputError(f"optimizer.{field}={getattr(self, field)} must be 0 or more")
+        for pattern, factor in self.rate_factors:
+            if not 0 <= factor < float("inf"):
+                raise InputError(
+                    f"optimizer.rate_factors gives {pattern!r} {factor}; it must be 0 or more"
+                )
 
     def decay_mask(self, params: Any) -> Any:
         """True for parameters that are decayed: a tree of bools of the structure of `params`.
@@ -99,7 +107,8 @@ class Optimizer:
             params: nested dicts of arrays or of `jax.ShapeDtypeStruct`; names and ranks matter.
 
         Raises:
-            InputError: a pattern of `no_decay` or `muon_matrices` covers no parameter.
+            InputError: a pattern of `no_decay`, `muon_matrices` or `rate_factors` covers no
+                parameter.
         """
         mask = self.decay_mask(params)
         mu_dtype = jnp.dtype(self.mu_dtype)
@@ -111,31 +120,39 @@ class Optimizer:
         adam = optax.scale_by_adam(self.b1, self.b2, self.eps, mu_dtype=mu_dtype)
         heavy_ball = optax.trace(self.momentum, accumulator_dtype=mu_dtype)
         rate = optax.scale_by_learning_rate(learning_rate)
+        factors = [_scale_matching(pattern, by, params) for pattern, by in self.rate_factors]
         match self.name:
             case "adamw":  # Loshchilov & Hutter 2019; with weight_decay=0, Adam.
-                parts = [adam, decay, rate]
+                parts = [adam, *factors, decay, rate]
             case "lamb":  # You et al. 2020, Algorithm 2; norms and biases without trust ratio.
-                parts = [adam, decay, optax.masked(_trust_ratio(1.0), mask), rate]
+                parts = [adam, decay, optax.masked(_trust_ratio(1.0), mask), *factors, rate]
             case "lars":  # You et al. 2017: decay belongs to the gradient, momentum is last.
                 trust = _trust_ratio(self.trust_coefficient)
-                parts = [decay, optax.masked(trust, mask), rate, heavy_ball]
+                parts = [decay, optax.masked(trust, mask), *factors, rate, heavy_ball]
             case "lion":  # Chen et al. 2023, Algorithm 2.
-                parts = [optax.scale_by_lion(self.b1, self.b2, mu_dtype=mu_dtype), decay, rate]
+                lion = optax.scale_by_lion(self.b1, self.b2, mu_dtype=mu_dtype)
+                parts = [lion, *factors, decay, rate]
             case "sgd":
-                parts = [heavy_ball, decay, rate]
+                parts = [heavy_ball, *factors, decay, rate]
             case "adafactor":  # Shazeer & Stern 2018, Algorithm 4.
                 parts = [_factored_rms(), _stateless(per_layer(_clip_rms))]
                 if self.scale_by_parameter:
                     parts.append(_stateless(per_layer(_times_parameter_rms)))
-                parts += [decay, rate]
+                parts += [*factors, decay, rate]
             case "muon":
                 hidden = match_paths(params, self.muon_matrices)
                 labels = jax.tree.map(lambda is_hidden: "muon" if is_hidden else "adam", hidden)
                 muon = _muon(self.momentum, mu_dtype)
-                parts = [optax.partition({"muon": muon, "adam": adam}, labels), decay, rate]
+                both = optax.partition({"muon": muon, "adam": adam}, labels)
+                parts = [both, *factors, decay, rate]
         if self.clip_norm:
             parts = [optax.clip_by_global_norm(self.clip_norm), *parts]
         return optax.chain(*parts)
+
+
+def _scale_matching(pattern: str, factor: float, params: Any) -> optax.GradientTransformation:
+    """Updates of the parameters whose names hold a match of `pattern`, times `factor`."""
+    return optax.masked(optax.scale(factor), match_paths(params, [pattern]))
 
 
 def _stateless(function: Callable[[Any, Any], Any]) -> optax.GradientTransformation:

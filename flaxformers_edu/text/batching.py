@@ -227,6 +227,34 @@ def collate_sequences(
     }
 
 
+def collate_causal(
+    examples: Sequence[Example], rows: int, length: int, *, pad_token_id: int
+) -> dict[str, np.ndarray]:
+    """Texts to be continued, one a row: `input_ids`, `attention_mask`, `labels`, [rows, length].
+
+    Rows beyond the examples are empty: padding, mask 0, labels -100.
+    """
+    packed = collate_causal_packed(
+        [[example] for example in examples], rows, length, pad_token_id=pad_token_id
+    )
+    return {name: array for name, array in packed.items() if not name.endswith(PACKING_NAMES)}
+
+
+def collate_causal_packed(
+    groups: Sequence[Sequence[Example]], rows: int, length: int, *, pad_token_id: int
+) -> dict[str, np.ndarray]:
+    """Texts to be continued, several a row: the keys of `collate_sequences` and labels.
+
+    The label of a place is the token after it in the same text; the last place has none (-100).
+    """
+    batch = collate_sequences(groups, rows, length, pad_token_id=pad_token_id)
+    ids_BT, segment_ids_BT = batch["input_ids"], batch["segment_ids"]
+    labels_BT: np.ndarray = np.full((rows, length), IGNORED_LABEL, np.int32)
+    goes_on_BT = (segment_ids_BT[:, 1:] == segment_ids_BT[:, :-1]) & (segment_ids_BT[:, 1:] > 0)
+    labels_BT[:, :-1] = np.where(goes_on_BT, ids_BT[:, 1:], IGNORED_LABEL)
+    return {**batch, "labels": labels_BT}
+
+
 def collate_translation(
     examples: Sequence[Example],
     rows: int,

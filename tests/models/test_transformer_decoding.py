@@ -2,13 +2,14 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
 import flaxformers_edu as ff
+from flaxformers_edu.layers import stack
 from flaxformers_edu.layers.stack import unstack_layers
-from flaxformers_edu.models import transformer
 from flaxformers_edu.models.transformer import TransformerConfig
 
 CONFIG = TransformerConfig(
@@ -20,7 +21,7 @@ CONFIG = TransformerConfig(
 def case():
     model = CONFIG.build()
     params = jax.jit(model.init)(jax.random.key(0), **model.dummy_inputs())["params"]
-    params = jax.tree.map(lambda p: 3 * p, transformer.nn.meta.unbox(params))
+    params = jax.tree.map(lambda p: 3 * p, nn.meta.unbox(params))
     ids = np.array([[5, 6, 7, 1], [8, 1, 0, 0]], np.int32)
     return model, params, ids, (ids != 0).astype(np.int32)
 
@@ -30,7 +31,7 @@ def test_few_layers_are_taken_apart_and_many_are_not(case):
     apart, apart_params = model.for_decoding(params)
     assert apart.config == dataclasses.replace(CONFIG, layout="unrolled")
     assert sorted(apart_params["decoder"]["layers"]) == ["0", "1"]
-    deep = dataclasses.replace(CONFIG, num_layers=transformer.UNROLLED_DECODING + 1).build()
+    deep = dataclasses.replace(CONFIG, num_layers=stack.UNROLLED_DECODING + 1).build()
     assert deep.for_decoding(params) == (deep, params)
 
 
@@ -42,7 +43,7 @@ def test_generate_finds_the_same_in_every_layout(case, monkeypatch, num_beams):
     unrolled = dataclasses.replace(CONFIG, layout="unrolled").build()
     apart = ff.generate(unrolled, unstack_layers(params), ids, mask, **settings)
     jax.clear_caches()  # the limit is read while tracing
-    monkeypatch.setattr(transformer, "UNROLLED_DECODING", 0)
+    monkeypatch.setattr(stack, "UNROLLED_DECODING", 0)
     stacked = ff.generate(model, params, ids, mask, **settings)
     jax.clear_caches()
     for found in (apart, stacked):

@@ -9,6 +9,8 @@ from flaxformers_edu.errors import InputError
 from flaxformers_edu.text.batching import (
     IGNORED_LABEL,
     bucket_boundaries,
+    collate_causal,
+    collate_causal_packed,
     collate_sequences,
     collate_translation,
     collate_translation_packed,
@@ -161,3 +163,18 @@ def test_collate_sequences() -> None:
     np.testing.assert_array_equal(batch["segment_ids"], [[1, 1, 2, 0]])
     np.testing.assert_array_equal(batch["positions"], [[0, 1, 0, 0]])
     np.testing.assert_array_equal(batch["attention_mask"], [[1, 1, 1, 0]])
+
+
+def test_collate_causal() -> None:
+    """The label of a place is the next token of its own text, whoever is next in the row."""
+    texts = [{"input_ids": [5, 6, 1]}, {"input_ids": [7, 1]}]
+    packed = collate_causal_packed([texts], 2, 6, pad_token_id=1)
+    np.testing.assert_array_equal(packed["input_ids"], [[5, 6, 1, 7, 1, 1], [1] * 6])
+    np.testing.assert_array_equal(packed["labels"], [[6, 1, -100, 1, -100, -100], [-100] * 6])
+    rows = collate_causal(texts, 3, 4, pad_token_id=1)
+    np.testing.assert_array_equal(rows["attention_mask"], [[1, 1, 1, 0], [1, 1, 0, 0], [0] * 4])
+    np.testing.assert_array_equal(
+        rows["labels"], [[6, 1, -100, -100], [1, -100, -100, -100], [-100] * 4]
+    )
+    assert rows.keys() == {"input_ids", "attention_mask", "labels"}
+    assert all(array.dtype == np.int32 for array in packed.values())

@@ -1,0 +1,54 @@
+"""Language modelling: predict each token of a text from those before it."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array
+
+from flaxformers_edu.objectives.losses import Loss, check_loss_chunks, next_token_loss
+from flaxformers_edu.text.batching import collate_causal, collate_causal_packed
+from flaxformers_edu.text.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class CausalLM:
+    """Cross-entropy of the next token (Radford et al. 2018, eq. 1); judged by it alone."""
+
+    loss_chunks: int = 1
+    """Parts of the length whose logits are computed one after the other: less memory."""
+
+    task = "causal_lm"
+    metric = "loss"
+    higher_is_better = False
+    generates = False
+
+    def __post_init__(self) -> None:
+        check_loss_chunks(self.loss_chunks)
+
+    def texts(self, example: Mapping[str, Any]) -> list[str]:
+        """What a tokeniser is trained on."""
+        return [example["text"]]
+
+    def encode(self, example: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, list[int]]:
+        """A text {"text"} as token ids with an end token."""
+        return {"input_ids": tokenizer.encode(example["text"])}
+
+    def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
+        """The function from encoded examples to a batch: a text a row, or several."""
+        return partial(
+            collate_causal_packed if packed else collate_causal, pad_token_id=config.pad_token_id
+        )
+
+    def loss(
+        self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
+    ) -> Loss:
+        """Cross-entropy over the tokens that have one before them; no key means no dropout."""
+        return next_token_loss(model, params, batch, dropout_key, chunks=self.loss_chunks)
+
+    def measures(self, means: dict[str, float]) -> dict[str, float]:
+        """The means, and the perplexity: e to the mean negative log-likelihood of a token."""
+        return {**means, "perplexity": math.exp(means["nll"])}
