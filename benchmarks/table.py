@@ -54,6 +54,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    results = [result for result in results if "cases" in result]  # the others compare no speeds
     page = Path(__file__).parent / "README.md"
     page.write_text("\n".join([HEAD, *map(section, results)]))
     print(f"wrote {page}")

@@ -14,6 +14,7 @@ from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.layers.dropout import dropout
 from flaxformers_edu.layers.masks import Mask, rows_with_keys
 from flaxformers_edu.layers.splash import splash_attention
+from flaxformers_edu.sharding import platform
 
 Implementation = Literal["auto", "reference", "xla", "cudnn", "splash"]
 
@@ -142,17 +143,17 @@ def _mask_arguments(mask: Mask, num_queries: int, num_keys: int) -> dict:
 
 
 def choose(q_BTHK: Query, k_BSGK: Key, v_BSGW: Value, mask: Mask) -> Implementation:
-    """What "auto" means: the fastest implementation that this backend, dtype and shape allow."""
+    """What "auto" means: the fastest implementation that this platform, dtype and shape allow."""
     (T, K), S = (q_BTHK.shape[1], q_BTHK.shape[3]), k_BSGK.shape[1]
     if v_BSGW.shape[-1] != K:
         return "reference"
-    backend = jax.default_backend()
-    if backend == "gpu":
+    target = platform()
+    if target == "gpu":
         half = q_BTHK.dtype in (jnp.bfloat16, jnp.float16)
         # Odd lengths have no backward pass there under a dense mask.
         fits = K <= 128 and K % 8 == 0 and T % 2 == 0 and S % 2 == 0
         # One query at a time (cached decoding) is a matrix-vector product: nothing to fuse.
         return "cudnn" if half and fits and min(T, S) >= 64 else "xla"
-    if backend == "tpu":
+    if target == "tpu":
         return "splash" if min(T, S) >= 512 and not mask.places_keys else "xla"
     return "reference"

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flaxformers_edu.layers.linear import Initializer, partitioned_param
+from flaxformers_edu.sharding import shard
 
 
 class TokenEmbedding(nn.Module):
@@ -34,9 +35,11 @@ class TokenEmbedding(nn.Module):
         )
 
     def __call__(self, input_ids_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        vectors = jnp.take(self.embedding, input_ids_BT, axis=0)
-        vectors = vectors.astype(self.dtype or vectors.dtype)
-        return vectors if self.scale == 1.0 else vectors * self.scale
+        # Whole columns: split over `fsdp` as the batch is, the lookup would gather the whole batch.
+        table_VD = shard(self.embedding, ("vocab", "embed"))
+        x_BTD = shard(jnp.take(table_VD, input_ids_BT, axis=0), ("batch", "length", "embed"))
+        x_BTD = x_BTD.astype(self.dtype or x_BTD.dtype)
+        return x_BTD if self.scale == 1.0 else x_BTD * self.scale
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """The product x Eᵀ."""
