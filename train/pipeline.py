@@ -9,6 +9,7 @@ many processes share it.
     for step, batch in enumerate(data.iterate(start_step), start_step): ...
 """
 
+import hashlib
 import sys
 import threading
 from array import array
@@ -27,6 +28,7 @@ from flaxformers_edu.text.batching import (
     plan_epoch,
     rows_of_bucket,
 )
+from train.ramp import Ramp
 
 Arrays = dict[str, np.ndarray]
 # What the objective passes in: (examples, or groups of examples when packing; rows; length).
@@ -34,7 +36,7 @@ Collate = Callable[[Sequence[Any], int, int], Arrays]
 Encode = Callable[[Mapping[str, Any]], Mapping[str, Sequence[int]]]
 
 SOURCE, TARGET = "input_ids", "labels"
-OVER_LENGTH = ("error", "truncate", "drop")
+OVER_LENGTH = ("error", "truncate", "drop", "split")
 KEPT_PLANS = 2  # this epoch's and the next one's, which prefetching threads already need
 
 
@@ -46,31 +48,68 @@ class Batching:
     """Budget of a batch: rows x length of one side, padding included, over all devices."""
     max_source_length: int = 128
     """Most tokens of a source, its end token included."""
-    max_target_length: int = 128
-    """Most tokens of a target, its end token included."""
+    max_target_length: int = 0
+    """Most tokens of a target, its end token included; 0: as many as of a source."""
     bucket_multiple: int = 8
     """Lengths of buckets are multiples of this (but for the longest)."""
     buckets: tuple[int, ...] = ()
     """Lengths of the buckets, ascending; empty derives them from bucket_multiple."""
     packing: bool = False
     """Put several examples in a row, kept apart by segment ids, instead of bucketing."""
-    over_length: Literal["error", "truncate", "drop"] = "error"
-    """What happens to an example over the maximum: error, truncate (keeping its last token) or
-    drop (the number dropped is reported)."""
+    over_length: Literal["error", "truncate", "drop", "split"] = "error"
+    """What happens to an example over the maximum: error, truncate (keeping its last token), drop
+    (the number dropped is reported) or split (a text without a target becomes several)."""
+    ramp_start_tokens: int = 0
+    """Budget of the first batches, which doubles until tokens_per_batch is reached; 0: no ramp."""
+    ramp_steps: int = 0
+    """Steps before the batch is full; every size lasts for as many of them."""
 
     def __post_init__(self) -> None:
         """Raise InputError for a field that cannot be."""
         if self.over_length not in OVER_LENGTH:
             raise unknown_name("over_length", self.over_length, OVER_LENGTH)
-        fields = ("tokens_per_batch", "max_source_length", "max_target_length", "bucket_multiple")
-        for name in fields:
+        for name in ("tokens_per_batch", "max_source_length", "bucket_multiple"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_target_length < 0:
+            raise InputError(f"max_target_length must not be negative: {self.max_target_length}")
         if self.buckets and (min(self.buckets) < 1 or max(self.buckets) < self.max_length):
             raise InputError(
                 f"buckets={self.buckets} must be positive and reach the maximum length, "
                 f"{self.max_length}"
             )
+
+        if self.ramp_start_tokens or self.ramp_steps:
+            self._check_ramp()
+
+    def _check_ramp(self) -> None:
+        start, steps, full = self.ramp_start_tokens, self.ramp_steps, self.tokens_per_batch
+        if start < 1 or steps < 1:
+            raise InputError(
+                "a ramp needs ramp_start_tokens and ramp_steps of at least 1 (or both 0 for none), "
+                f"got ramp_start_tokens={start} and ramp_steps={steps}"
+            )
+        times = full // start
+        if full % start or times < 2 or times.bit_count() != 1:
+            raise InputError(
+                f"tokens_per_batch={full} must be ramp_start_tokens={start} times 2, 4, 8, ..."
+            )
+        if steps < times.bit_length() - 1:
+            raise InputError(
+                f"ramp_steps={steps} must be at least {times.bit_length() - 1}, the doublings from "
+                f"ramp_start_tokens={start} to tokens_per_batch={full}"
+            )
+        if len(self.lengths) > 1:
+            raise InputError(
+                f"a ramp needs rows of one length: set packing, or buckets to ({self.max_length},)"
+            )
+
+    @property
+    def ramp(self) -> Ramp:
+        """How the batch grows."""
+        if not self.ramp_start_tokens:
+            return Ramp()
+        return Ramp(self.tokens_per_batch // self.ramp_start_tokens, self.ramp_steps)
 
     @property
     def max_length(self) -> int:
@@ -119,6 +158,15 @@ class EncodedExamples(Sequence):
         sides = [self.columns[name][1] for name in (SOURCE, TARGET) if name in self.columns]
         return np.stack([np.diff(offsets) for offsets in sides], axis=1)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all ids and lengths: processes that share the data compare it."""
+        digest = hashlib.sha256()
+        for name in sorted(self.columns):
+            for part in (name.encode(), *map(np.ascontiguousarray, self.columns[name])):
+                digest.update(part)
+        return digest.hexdigest()
+
 
 def encode_examples(
     source: Iterable[Mapping[str, Any]], encode: Encode, batching: Batching
@@ -127,11 +175,13 @@ def encode_examples(
 
     encode: example -> {"input_ids": ids, "labels": ids (if there is a target), ...}; other names
     are kept as they are. A truncated side keeps its last token, so that it still ends with the
-    end token.
+    end token; a split text becomes consecutive windows, each an example of its own.
     Raises InputError for an over-long example under over_length="error" (its index and length),
-    an example without tokens, and a source of which nothing is left.
+    an over-long one with more than a text under "split", an example without tokens, and a source
+    of which nothing is left.
     """
-    limits = {SOURCE: batching.max_source_length, TARGET: batching.max_target_length}
+    source_limit = batching.max_source_length
+    limits = {SOURCE: source_limit, TARGET: batching.max_target_length or source_limit}
     fields = {SOURCE: "max_source_length", TARGET: "max_target_length"}
     flat: dict[str, array] = {}
     offsets: dict[str, array] = {}
@@ -149,19 +199,31 @@ def encode_examples(
         if over and batching.over_length == "drop":
             num_dropped += 1
             continue
-        for name in over:
-            encoded[name] = [*encoded[name][: limits[name] - 1], encoded[name][-1]]
         for name in (SOURCE, TARGET):
             if name in encoded and not len(encoded[name]):
                 raise InputError(f"example {index} has no tokens in {name}")
+        pieces = [encoded]
+        if over and batching.over_length == "split":
+            if encoded.keys() != {SOURCE}:
+                raise InputError(
+                    f"example {index} cannot be split, for it has more than a text: "
+                    f"{sorted(encoded)}; set over_length to truncate or drop"
+                )
+            ids = encoded[SOURCE]
+            starts = range(0, len(ids), limits[SOURCE])
+            pieces = [{SOURCE: ids[start : start + limits[SOURCE]]} for start in starts]
+        elif over:
+            for name in over:
+                encoded[name] = [*encoded[name][: limits[name] - 1], encoded[name][-1]]
         if not flat:
             flat = {name: array("i") for name in encoded}
             offsets = {name: array("q", [0]) for name in encoded}
         if encoded.keys() != flat.keys():
             raise InputError(f"example {index} has {sorted(encoded)}, the first had {sorted(flat)}")
-        for name, ids in encoded.items():
-            flat[name].extend(map(int, ids))
-            offsets[name].append(len(flat[name]))
+        for piece in pieces:
+            for name, ids in piece.items():
+                flat[name].extend(map(int, ids))
+                offsets[name].append(len(flat[name]))
     if not flat:
         raise InputError(
             "there are no examples"
@@ -192,7 +254,8 @@ class TrainData:
         """Plan the first epoch.
 
         collate: (examples or, when packing, groups of examples; rows; length) -> arrays.
-        rows_multiple_of: of a global batch; the number of devices that share it, at least.
+        rows_multiple_of: of a global batch (with a ramp, of the smallest); the number of devices
+        that share it, at least.
         Raises InputError where a batch cannot be formed, ValueError where its rows cannot be
         split evenly among the processes.
         """
@@ -224,10 +287,17 @@ class TrainData:
         self._plans: dict[int, list[Batch]] = {}
         self._lock = threading.Lock()
         plan = self._plan(0)
-        self.steps_per_epoch: int = len(plan)
-        """Batches of an epoch, the same for every epoch."""
+        self._units_per_epoch = len(plan)
+        self.steps_per_epoch: int = -(-len(plan) // batching.ramp.full)
+        """Full batches of an epoch, the same for every epoch."""
         self.shapes: tuple[tuple[int, int], ...] = tuple(
-            sorted({(batch.indices.size, batch.bucket) for batch in plan})
+            sorted(
+                {
+                    (batch.indices.size * multiple, batch.bucket)
+                    for batch in plan
+                    for multiple in batching.ramp.multiples
+                }
+            )
         )
         """The distinct (rows, length) of global batches: a training step compiles once for each."""
 
@@ -246,7 +316,8 @@ class TrainData:
                 self._plans[epoch] = plan_epoch(
                     self._lengths,
                     buckets=self.batching.lengths,
-                    tokens_per_batch=self.batching.tokens_per_batch,
+                    tokens_per_batch=self.batching.ramp_start_tokens
+                    or self.batching.tokens_per_batch,
                     seed=self.seed,
                     epoch=epoch,
                     rows_multiple_of=self.rows_multiple_of,
@@ -256,9 +327,34 @@ class TrainData:
             return self._plans[epoch]
 
     def global_batch(self, step: int) -> Batch:
-        """Which examples (or packed groups) batch `step` holds, over all processes."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        return self._plan(epoch)[position]
+        """Which examples (or packed groups) batch `step` holds, over all processes.
+
+        With a ramp, as many consecutive units of the plan as make its size: the end of an epoch and
+        the beginning of the next may share a batch, and every epoch has every example once.
+        """
+        ramp = self.batching.ramp
+        first = ramp.units_before(step)
+        units = []
+        for unit in range(first, first + ramp.multiple_at(step)):
+            epoch, position = divmod(unit, self._units_per_epoch)
+            units.append(self._plan(epoch)[position])
+        indices = np.concatenate([unit.indices for unit in units])
+        indices = indices[np.argsort(indices < 0, kind="stable")]  # empty rows come last
+        return Batch(indices, units[0].bucket)
+
+    def epochs_before(self, step: int) -> float:
+        """How often the batches before `step` have been through all examples."""
+        return self.batching.ramp.units_before(step) / self._units_per_epoch
+
+    def parts_of_rows(self, accumulation: int) -> Callable[[int], int]:
+        """Rows of a global batch -> the parts it is split into, if a full one has `accumulation`.
+
+        While a ramp is under way, a part keeps its shape, as long as there is more than one.
+        """
+        ramp, (fewest, _) = self.batching.ramp, self.shapes[0]
+        if ramp.full == 1:
+            return lambda _: accumulation
+        return lambda rows: ramp.parts(accumulation, rows // fewest)
 
     def batch_at(self, step: int) -> Arrays:
         """This process's rows of batch `step`: name -> array [rows / process_count, ...]."""
@@ -294,11 +390,11 @@ class EvaluationBatch:
     """A batch to evaluate on."""
 
     arrays: Arrays
-    """This process's rows."""
+    """All rows, in every process: evaluation is small, and predictions come back row by row."""
     indices: np.ndarray
-    """Which example each real row of the global batch holds, [count]."""
+    """Which example each real row holds, [count]."""
     count: int
-    """Real rows of the global batch; the rest are empty."""
+    """Real rows; the rest are empty."""
 
 
 def evaluation_batches(
@@ -307,8 +403,6 @@ def evaluation_batches(
     batching: Batching,
     *,
     rows_multiple_of: int = 1,
-    process_index: int = 0,
-    process_count: int = 1,
     sort_by_length: bool = False,
 ) -> Iterator[EvaluationBatch]:
     """Every example once, in order, in batches of one number of rows and lengths of the buckets.
@@ -325,15 +419,11 @@ def evaluation_batches(
             f"example {index} has {longest_N[index]} tokens, more than the maximum, {buckets[-1]}"
         )
     rows = rows_of_bucket(buckets[-1], batching.tokens_per_batch, rows_multiple_of)
-    if rows % process_count:
-        raise ValueError(f"{rows} rows cannot be split among {process_count} processes")
     order = np.arange(len(examples))
     if sort_by_length:
         order = np.argsort(-longest_N, kind="stable")
-    local = rows // process_count
     for start in range(0, len(order), rows):
         indices = order[start : start + rows]
         length = buckets[int(np.searchsorted(buckets, longest_N[indices].max()))]
-        mine = indices[process_index * local : (process_index + 1) * local]
-        arrays = collate([examples[i] for i in mine], local, length)
+        arrays = collate([examples[i] for i in indices], rows, length)
         yield EvaluationBatch(arrays, indices, len(indices))

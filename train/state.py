@@ -1,6 +1,7 @@
 """The training state: what a checkpoint holds and a step maps to the next."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,7 +12,10 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
+from flaxformers_edu.optim.noise_scale import NOISE
+from flaxformers_edu.optim.running import RunningMean
 from flaxformers_edu.sharding import parameter_shardings
+from train.bad_steps import Guard
 
 
 @struct.dataclass
@@ -23,6 +27,15 @@ class TrainState:
     opt_state: Any
     ema: Any
     """Moving average of the parameters; None where the experiment has none."""
+    guard: Guard | None = None
+    """What the policy for bad steps keeps; None where it judges nothing."""
+    noise: RunningMean | None = None
+    """Running means of the gradient's noise and signal; None where they are not measured."""
+
+    @property
+    def updates(self) -> Int[Array, ""]:
+        """Updates made: the steps but for those that were skipped."""
+        return self.step if self.guard is None else self.step - self.guard.skipped
 
     @property
     def eval_params(self) -> Any:
@@ -37,20 +50,33 @@ def abstract_params(model: nn.Module) -> Any:
 
 
 def create_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, seed: int, ema: bool
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    seed: int,
+    **parts: bool,
 ) -> TrainState:
-    """The state of step 0: every array is made where it belongs on the mesh."""
-    _, shardings = _plan(model, optimizer, mesh, ema=ema)
-    initialise = jax.jit(lambda key: _initial(model, optimizer, key, ema), out_shardings=shardings)
+    """The state of step 0: every array is made where it belongs on the mesh.
+
+    parts: which of its optional parts it has, as `Experiment.state_parts` says: ema, guard, noise.
+    """
+    _, shardings = _plan(model, optimizer, mesh, parts)
+    initialise = jax.jit(
+        lambda key: _initial(model, optimizer, key, **parts), out_shardings=shardings
+    )
     with jax.set_mesh(mesh):
         return initialise(jax.random.key(seed))
 
 
 def abstract_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool
+    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, **parts: bool
 ) -> TrainState:
-    """Shapes, types and shardings of the state, for restoring a checkpoint into."""
-    abstract, shardings = _plan(model, optimizer, mesh, ema=ema)
+    """Shapes, types and shardings of the state, for restoring a checkpoint into.
+
+    parts: as for `create_state`.
+    """
+    abstract, shardings = _plan(model, optimizer, mesh, parts)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         abstract,
@@ -69,21 +95,37 @@ def count(params: Any) -> int:
 
 
 def _initial(
-    model: nn.Module, optimizer: optax.GradientTransformation, key: Array, ema: bool
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    key: Array,
+    *,
+    ema: bool = False,
+    guard: bool = False,
+    noise: bool = False,
 ) -> TrainState:
     params = nn.meta.unbox(model.init(key, **model.dummy_inputs())["params"])
     # A copy: the same buffer cannot be donated twice.
     average = jax.tree.map(jnp.copy, params) if ema else None
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), average)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        ema=average,
+        guard=Guard.initial() if guard else None,
+        noise=RunningMean.of(*NOISE) if noise else None,
+    )
 
 
 def _plan(
-    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    parts: Mapping[str, bool],
 ) -> tuple[TrainState, Any]:
     """Shapes first, shardings second; allocation is the caller's third."""
     boxed = abstract_params(model)
     of_params = parameter_shardings(boxed, mesh)
-    abstract = jax.eval_shape(lambda: _initial(model, optimizer, jax.random.key(0), ema))
+    abstract = jax.eval_shape(lambda: _initial(model, optimizer, jax.random.key(0), **parts))
     replicated = NamedSharding(mesh, PartitionSpec())
     # Moments have the shapes of their parameters and lie where they lie; the rest is small.
     of_optimizer = optax.tree_utils.tree_map_params(
@@ -94,6 +136,10 @@ def _plan(
         abstract.params,
         transform_non_params=lambda _: replicated,
     )
-    of_ema = of_params if ema else None
-    shardings = TrainState(replicated, of_params, of_optimizer, of_ema)  # type: ignore[arg-type]
+    everywhere = jax.tree.map(lambda _: replicated, abstract)
+    shardings = everywhere.replace(
+        params=of_params,
+        opt_state=of_optimizer,
+        ema=None if abstract.ema is None else of_params,
+    )
     return abstract, shardings

@@ -1,5 +1,6 @@
 """One update and one evaluation, as compiled functions of (state, batch)."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from flaxformers_edu.optim import noise_scale
+from train.bad_steps import BadSteps, guarded
 from train.experiment import Objective
 from train.state import TrainState
 
@@ -24,8 +27,10 @@ def make_train_step(
     learning_rate: Callable[[Array], Array],
     *,
     seed: int,
-    accumulation: int = 1,
+    accumulation: int | Callable[[int], int] = 1,
     ema_decay: float = 0.0,
+    measure_noise: bool = False,
+    bad_steps: BadSteps | None = None,
     shardings: TrainState | None = None,
 ) -> TrainStep:
     """(state, batch) -> (state, metrics), compiled once a batch shape; the old state is donated.
@@ -33,27 +38,31 @@ def make_train_step(
     `shardings` pins where the new state lies: where the old one did, or every step would compile
     again for what the last one left.
 
-    With accumulation the batch's rows are split into equal parts, whose losses and gradients are
-    added up; one division by the weight of all tokens follows. So parts with few real tokens count
-    for what they hold, and the result is that of the whole batch at once.
+    With accumulation the batch's rows are split into so many equal parts (a number, or a function
+    of the rows), whose losses and gradients are added up; one division by the weight of all tokens
+    follows. So parts with few real tokens count for what they hold, and the result is that of the
+    whole batch at once.
+
+    The state must have what `measure_noise` (for at least two parts) and `bad_steps` keep in it.
     """
-
-    def gradients(params: Any, batch: Mapping[str, Array], key: Array) -> tuple[Any, Any]:
-        def loss_sum(params: Any) -> tuple[Array, Any]:
-            loss = objective.loss(model, params, batch, key)
-            return loss.sum, loss
-
-        grads, loss = jax.grad(loss_sum, has_aux=True)(params)
-        return grads, loss
+    gradients = make_gradients(model, objective)
+    update: Callable[..., tuple[TrainState, Metrics]]
+    update = make_update(optimizer, learning_rate, ema_decay)
+    if measure_noise:
+        gradients, update = measured_parts(gradients), measured_noise(update)
+    if bad_steps is not None and bad_steps.guarded:
+        update = guarded(update, bad_steps)
 
     def accumulated(params: Any, batch: Mapping[str, Array], key: Array) -> tuple[Any, Any]:
-        if accumulation == 1:
+        rows = len(jax.tree.leaves(batch)[0])
+        number = accumulation(rows) if callable(accumulation) else accumulation
+        if number == 1:
             return gradients(params, batch, key)
         # Interleaved rows, so that every part lies on all devices as the whole did.
         parts = jax.tree.map(
-            lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1), dict(batch)
+            lambda x: x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1), dict(batch)
         )
-        keys = jax.random.split(key, accumulation)
+        keys = jax.random.split(key, number)
         shapes = jax.eval_shape(gradients, params, jax.tree.map(lambda x: x[0], parts), key)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
@@ -65,15 +74,72 @@ def make_train_step(
     @partial(jax.jit, donate_argnums=0, out_shardings=(shardings, None))
     def train_step(state: TrainState, batch: Mapping[str, Array]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        grads, loss = accumulated(state.params, batch, key)
+        return update(state, *accumulated(state.params, batch, key))
+
+    return train_step
+
+
+def measured_parts(gradients: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, ...]]:
+    """The gradients of a part, and what its size and its norm say of the noise."""
+
+    def measured(params: Any, batch: Mapping[str, Array], key: Array) -> tuple[Any, ...]:
+        grads, loss = gradients(params, batch, key)
+        return grads, loss, noise_scale.Parts.of(grads, loss.weight)
+
+    return measured
+
+
+def measured_noise(
+    update: Callable[..., tuple[TrainState, Metrics]],
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """An update (state, grads, loss, parts) whose metrics have the gradient's noise scale."""
+
+    def measured(
+        state: TrainState, grads: Any, loss: Any, parts: noise_scale.Parts
+    ) -> tuple[TrainState, Metrics]:
+        assert state.noise is not None
+        new, metrics = update(state, grads, loss)
+        found = noise_scale.estimate(parts, metrics["grad_norm"] ** 2, loss.weight)
+        known = jnp.isfinite(found["noise_trace"])
+        noise = state.noise.add(found, noise_scale.WINDOW, where=known)
+        metrics |= {**found, "noise_scale": noise_scale.critical_batch(**noise.mean)}
+        return dataclasses.replace(new, noise=noise), metrics
+
+    return measured
+
+
+def make_gradients(model: nn.Module, objective: Objective) -> Callable[..., tuple[Any, Any]]:
+    """(params, batch, key) -> (gradients of the loss's sum, the loss), to be added up."""
+
+    def gradients(params: Any, batch: Mapping[str, Array], key: Array) -> tuple[Any, Any]:
+        # Profiles show the forward pass as jvp(loss), the backward pass as transpose(jvp(loss)).
+        @jax.named_scope("loss")
+        def loss_sum(params: Any) -> tuple[Array, Any]:
+            loss = objective.loss(model, params, batch, key)
+            return loss.sum, loss
+
+        return jax.grad(loss_sum, has_aux=True)(params)
+
+    return gradients
+
+
+def make_update(
+    optimizer: optax.GradientTransformation,
+    learning_rate: Callable[[Array], Array],
+    ema_decay: float = 0.0,
+) -> Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]:
+    """(state, gradients of the loss's sum, the loss) -> (state, metrics): the one division."""
+
+    def update(state: TrainState, grads: Any, loss: Any) -> tuple[TrainState, Metrics]:
         weight = jnp.maximum(loss.weight, 1.0)
         grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
         ema = state.ema
         if ema is not None:
             # Early on, average over what there is: the decay grows as (1 + t) / (10 + t).
-            t = state.step.astype(jnp.float32)
+            t = state.updates.astype(jnp.float32)
             decay = jnp.minimum(ema_decay, (1 + t) / (10 + t))
             ema = jax.tree.map(lambda old, new: new + decay * (old - new), ema, params)
         metrics = {
@@ -82,12 +148,15 @@ def make_train_step(
             "grad_norm": optax.tree.norm(grads),
             # After the update: a finite loss may come with an update that is not.
             "param_norm": optax.tree.norm(params),
-            "learning_rate": learning_rate(state.step),
+            "learning_rate": learning_rate(state.updates),
             **{name: value / weight for name, value in loss.counts.items()},
         }
-        return TrainState(state.step + 1, params, opt_state, ema), metrics
+        new = dataclasses.replace(
+            state, step=state.step + 1, params=params, opt_state=opt_state, ema=ema
+        )
+        return new, metrics
 
-    return train_step
+    return update
 
 
 def make_eval_step(

@@ -8,6 +8,7 @@ from flaxformers_edu.errors import InputError
 from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.sharding import MeshShape
 from tests.train.tiny import config
+from train.bad_steps import BadSteps
 from train.experiment import (
     Decoding,
     TokenizerSpec,
@@ -16,6 +17,7 @@ from train.experiment import (
     from_json,
     to_json,
 )
+from train.pipeline import Batching
 
 
 def test_json_round_trip():
@@ -99,3 +101,20 @@ def test_a_resumed_run_may_not_change_what_its_numbers_mean():
 def test_a_resumed_run_may_go_on_longer_and_elsewhere():
     new = config(steps=99, mesh=MeshShape(data=2), keep_last=7, log_every=5, name="other")
     check_same_run(to_json(config()), to_json(new), Path("runs/x"))
+
+
+def test_the_limits_of_bad_steps_are_a_way_on_but_the_policy_is_not():
+    old = config(bad_steps=BadSteps("rollback"))
+    further = dataclasses.replace(old.bad_steps, leave_out=300, max_rollbacks=9)
+    check_same_run(to_json(old), to_json(config(bad_steps=further)), Path("runs/x"))
+    with pytest.raises(InputError, match=r"bad_steps\.policy='rollback', and now it is 'skip'"):
+        check_same_run(to_json(old), to_json(config(bad_steps=BadSteps("skip"))), Path("runs/x"))
+
+
+def test_what_parts_of_a_batch_are_needed_for():
+    with pytest.raises(InputError, match="noise_scale compares parts .* accumulation is 1"):
+        config(noise_scale=True)
+    ramp = Batching(2048, 64, 64, packing=True, ramp_start_tokens=512, ramp_steps=4)
+    assert config(batching=ramp, accumulation=8).accumulation == 8
+    with pytest.raises(InputError, match="accumulation is 3; it must divide the growth .* 4"):
+        config(batching=ramp, accumulation=3)

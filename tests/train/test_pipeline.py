@@ -147,6 +147,29 @@ def test_over_length() -> None:
         encode_examples(pairs[1:], encode, Batching(over_length="drop", max_source_length=16))
 
 
+def test_split_texts_lose_nothing() -> None:
+    texts = [{"input_ids": [5, 6]}, {"input_ids": range(35)}, {"input_ids": range(16)}]
+    batching = Batching(max_source_length=16, over_length="split")
+    windows = encode_examples(texts, dict, batching)
+    found = [example["input_ids"].tolist() for example in windows]
+    whole = list(range(35))
+    assert found == [[5, 6], whole[:16], whole[16:32], whole[32:], whole[:16]]
+    assert windows.lengths.max() <= batching.max_length == 16
+    pair = {"source": range(10, 40), "target": [6]}
+    with pytest.raises(InputError, match="example 0 cannot be split, for it has more than a text"):
+        encode_examples([pair], encode, batching)
+
+
+def test_targets_are_as_long_as_sources_unless_told_otherwise() -> None:
+    pair = {"source": [5], "target": range(20)}
+    with pytest.raises(InputError, match="21 tokens in labels, more than max_target_length=16"):
+        encode_examples([pair], encode, Batching(max_source_length=16))
+    batching = Batching(max_source_length=16, max_target_length=21)
+    assert len(encode_examples([pair], encode, batching)[0]["labels"]) == 21
+    with pytest.raises(InputError, match="max_target_length must not be negative: -1"):
+        Batching(max_target_length=-1)
+
+
 def test_encoding_errors() -> None:
     with pytest.raises(InputError, match="there are no examples"):
         encode_examples([], encode, BATCHING)
@@ -160,6 +183,75 @@ def test_examples_are_a_sequence() -> None:
     assert EXAMPLES.lengths.shape == (101, 2)
     with pytest.raises(IndexError):
         EXAMPLES[101]
+
+
+def ramped(packing: bool = True, **options) -> TrainData:
+    """Two rows, then 4, 8 and 16."""
+    batching = Batching(
+        256, 16, 16, buckets=(16,), packing=packing, ramp_start_tokens=32, ramp_steps=9
+    )
+    options = {"seed": 3, "rows_multiple_of": 2} | options
+    return TrainData(EXAMPLES, PACKED if packing else COLLATE, batching, **options)
+
+
+def first_tokens(batch: dict) -> list[int]:
+    return [i - 1000 for i in batch["input_ids"].ravel() if i >= 1000]
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_a_ramp_grows_and_loses_nothing(packing: bool) -> None:
+    train = ramped(packing)
+    batches = [train.batch_at(step) for step in range(40)]
+    rows = [len(batch["input_ids"]) for batch in batches]
+    assert rows[:12] == [2, 2, 2, 4, 4, 4, 8, 8, 8, 16, 16, 16]
+    assert {batch["input_ids"].shape for batch in batches} == set(train.shapes)
+    seen = [i for batch in batches for i in first_tokens(batch)]
+    epochs = len(seen) // len(EXAMPLES)
+    assert epochs >= 3
+    for epoch in range(epochs):  # each is a permutation of all examples
+        part = seen[epoch * len(EXAMPLES) : (epoch + 1) * len(EXAMPLES)]
+        assert sorted(part) == list(range(len(EXAMPLES)))
+
+
+def test_a_ramp_reports_epochs_by_what_was_seen() -> None:
+    train = ramped(packing=False)  # a row an example: 101 of them in units of 2 rows
+    units = 51
+    assert train.steps_per_epoch == -(-units // 8)
+    assert train.epochs_before(0) == 0
+    assert train.epochs_before(9) == pytest.approx((3 + 6 + 12) / units)
+    assert train.epochs_before(10) == pytest.approx((3 + 6 + 12 + 8) / units)
+    plain = data()
+    assert plain.epochs_before(plain.steps_per_epoch) == 1
+
+
+def test_processes_share_a_ramp() -> None:
+    whole = ramped()
+    parts = [ramped(process_index=i, process_count=2) for i in range(2)]
+    for step in range(20):
+        slices = [part.batch_at(step) for part in parts]
+        joined = {name: np.concatenate([s[name] for s in slices]) for name in slices[0]}
+        assert_same(joined, whole.batch_at(step))
+
+
+def test_parts_of_a_ramp_have_one_shape() -> None:
+    parts = ramped().parts_of_rows(accumulation=4)
+    assert [parts(rows) for rows in (2, 4, 8, 16)] == [1, 1, 2, 4]
+    assert data().parts_of_rows(accumulation=4)(8) == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"ramp_start_tokens": 32}, "ramp_steps of at least 1 .*got .*ramp_steps=0"),
+        ({"ramp_steps": 5}, "ramp_start_tokens=0 and ramp_steps=5"),
+        ({"ramp_start_tokens": 96, "ramp_steps": 9}, "must be ramp_start_tokens=96 times 2, 4"),
+        ({"ramp_start_tokens": 32, "ramp_steps": 2}, "ramp_steps=2 must be at least 3"),
+        ({"ramp_start_tokens": 32, "ramp_steps": 9, "packing": False}, "rows of one length"),
+    ],
+)
+def test_a_ramp_that_cannot_be(fields: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Batching(**{"tokens_per_batch": 256, "packing": True, **fields})
 
 
 def test_bad_settings() -> None:
@@ -178,26 +270,28 @@ def test_bad_settings() -> None:
 
 
 @pytest.mark.parametrize("sort_by_length", [False, True])
-@pytest.mark.parametrize("count", [1, 2])
-def test_evaluation_takes_every_example_once(sort_by_length: bool, count: int) -> None:
-    per_process = [
-        list(
-            evaluation_batches(
-                EXAMPLES, COLLATE, BATCHING, rows_multiple_of=4, process_index=i,
-                process_count=count, sort_by_length=sort_by_length,
-            )
-        )
-        for i in range(count)
-    ]  # fmt: skip
+def test_evaluation_takes_every_example_once(sort_by_length: bool) -> None:
     order = []
-    for batches in zip(*per_process, strict=True):
-        rows = np.concatenate([b.arrays["input_ids"] for b in batches])
-        labels = np.concatenate([b.arrays["labels"] for b in batches])
+    for batch in evaluation_batches(
+        EXAMPLES, COLLATE, BATCHING, rows_multiple_of=4, sort_by_length=sort_by_length
+    ):
+        rows, labels = batch.arrays["input_ids"], batch.arrays["labels"]
         assert rows.shape[0] == 4
         assert rows.shape[1] in BATCHING.lengths
-        number = batches[0].count
-        np.testing.assert_array_equal(rows[:number, 0] - 1000, batches[0].indices)
-        assert (labels[number:] == -100).all()
-        order += list(batches[0].indices)
+        np.testing.assert_array_equal(rows[: batch.count, 0] - 1000, batch.indices)
+        assert (labels[batch.count :] == -100).all()
+        order += list(batch.indices)
     assert sorted(order) == list(range(101))
     assert (order == list(range(101))) != sort_by_length
+
+
+def test_a_fingerprint_sees_ids_and_lengths():
+    data = examples(5)
+    ids, offsets = data.columns["input_ids"]
+    assert data.fingerprint == examples(5).fingerprint != examples(6).fingerprint
+    for changed in (
+        (ids + 1, offsets),
+        (ids, np.append(offsets[:-2], [offsets[-2] - 1, len(ids)])),
+    ):
+        other = EncodedExamples({**data.columns, "input_ids": changed})
+        assert other.fingerprint != data.fingerprint

@@ -9,6 +9,7 @@ from flaxformers_edu.metrics.bleu import LengthBucket
 from flaxformers_edu.optim import Schedule
 from train import report
 from train.report import style
+from train.report.schedules import schedules_figure
 
 SOURCE = ["▁the", "▁teacher", "▁reads", "▁$", "</s>"]
 TARGET = ["▁선생님", "은", "▁읽", "는다", "</s>", "\n"]
@@ -127,3 +128,7 @@ def test_matplotlib_s_settings_are_left_as_they_were(run_folder):
     before = dict(matplotlib.rcParams)
     report.write_report(run_folder)
     assert dict(matplotlib.rcParams) == before
+
+
+def test_every_schedule_has_a_panel(tmp_path):
+    assert is_picture(schedules_figure(tmp_path / "schedules.png"))

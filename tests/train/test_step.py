@@ -8,7 +8,10 @@ import pytest
 
 from flaxformers_edu.models import TransformerConfig
 from flaxformers_edu.objectives import Translation
+from flaxformers_edu.optim import noise_scale
 from flaxformers_edu.sharding import MeshShape
+from tests.train import quadratic
+from train.bad_steps import BadSteps
 from train.evaluate import place
 from train.pipeline import Batching, EncodedExamples, TrainData
 from train.state import abstract_state, count, create_state, shardings_of
@@ -144,6 +147,49 @@ def test_the_old_state_is_donated():
     assert int(new.step) == 1
 
 
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_all_of_the_state_is_written_in_its_own_place(policy):
+    optimizer = optax.adam(1e-2)
+    step = quadratic.step(optimizer, BadSteps(policy))
+    state = quadratic.state(optimizer, guard=policy == "skip")
+    stats = step.lower(state, quadratic.batch()).compile().memory_analysis()
+    assert stats.alias_size_in_bytes >= sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+
+
+@pytest.mark.parametrize("missing", [0, 10])
+def test_the_noise_scale_of_a_known_gradient(missing):
+    """Rows are w - x with x around MEAN: |G|² = 25 at w = 0, and tr(Σ) = 2² + 4² = 20."""
+    still = optax.sgd(0.0)
+    step = quadratic.step(still, accumulation=4, measure_noise=True)
+    state, rng = quadratic.state(still, noise=True), np.random.default_rng(0)
+    for _ in range(noise_scale.WINDOW):
+        batch = quadratic.batch(np.array([2.0, 4.0]) * rng.standard_normal((32, 2)), rows=32)
+        # Interleaved rows make the parts: these take nearly all of one of them.
+        batch["real"][: 4 * missing : 4] = 0
+        state, metrics = step(state, batch)
+    assert float(state.noise.mean["noise_trace"]) == pytest.approx(20, rel=0.2)
+    assert float(state.noise.mean["noise_signal"]) == pytest.approx(25, rel=0.1)
+    assert float(metrics["noise_scale"]) == pytest.approx(20 / 25, rel=0.25)
+
+
+def test_measuring_the_noise_changes_no_update():
+    adam, batch = optax.adam(1e-2), quadratic.batch(np.arange(16).reshape(8, 2))
+    plain, _ = quadratic.step(adam, accumulation=2)(quadratic.state(adam), batch)
+    step = quadratic.step(adam, accumulation=2, measure_noise=True)
+    measured, metrics = step(quadratic.state(adam, noise=True), batch)
+    assert_close(measured.params, plain.params, atol=0)
+    assert np.isfinite(metrics["noise_trace"])
+
+
+def test_a_step_of_one_part_says_nothing_of_the_noise():
+    still, batch = optax.sgd(0.0), quadratic.batch()
+    step = quadratic.step(still, accumulation=lambda rows: rows // 8, measure_noise=True)
+    state, metrics = step(quadratic.state(still, noise=True), batch)
+    assert np.isnan(metrics["noise_trace"]) and int(state.noise.count) == 0
+    state, metrics = step(state, quadratic.batch(rows=16))
+    assert metrics["noise_trace"] == 0.0 and int(state.noise.count) == 1
+
+
 def test_eight_devices_give_the_losses_of_one():
     one, history_of_one, _ = trained(devices=1, steps=3)
     eight, history_of_eight, _ = trained(devices=8, steps=3)
@@ -192,3 +238,17 @@ def test_evaluation_adds_up_and_knows_no_dropout():
     assert float((halves[0] + halves[1]).sum) == pytest.approx(float(whole.sum), rel=1e-5)
     assert float(whole.sum) == float(step(params, batch).sum)
     assert count(params) > 0
+
+
+def test_the_parts_of_a_step_have_names():
+    """What a profile shows: forward, backward by module, and the optimiser."""
+    model, optimizer = CONFIG.build(), optax.sgd(RATE)
+    state = abstract_state(model, optimizer, mesh_of(1), ema=False)
+    step = make_train_step(model, OBJECTIVE, optimizer, lambda _: jnp.float32(0.0), seed=0)
+    text = step.lower(state, data_of().batch_at(0)).as_text(debug_info=True)
+    for name in (
+        "jvp(loss)/Transformer/decoder/Block/cross_attention",
+        "transpose(jvp(loss))/Transformer/decoder/Block/cross_attention",
+        "jit(train_step)/optimizer/",
+    ):
+        assert name in text, name

@@ -62,6 +62,7 @@ PANELS = {
     "train/learning_rate": "Learning rate",
     "train/tokens_per_second": "Tokens per second",
     "train/grad_norm": "Norm of the gradient",
+    "train/noise_scale": "Critical batch size, tokens",
 }
 """What is drawn of training beside the loss; of evaluations everything is."""
 
