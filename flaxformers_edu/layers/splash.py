@@ -107,9 +107,23 @@ def _kernel(mask: Mask, shape: tuple[int, int], num_heads: int, *, query_parts: 
     if mask.window is not None:
         right = 0 if mask.causal else mask.window - 1
         block_mask = splash.LocalMask(shape, (mask.window - 1, right), offset=0)
+    block_q, block_kv = _block(shape[0] // query_parts), _block(shape[1])
     return splash.make_splash_mha(
         splash.MultiHeadMask([block_mask] * num_heads),
+        block_sizes=splash.BlockSizes(
+            block_q=block_q,
+            block_kv=block_kv,
+            block_q_dkv=block_q,
+            block_kv_dkv=block_kv,
+            block_q_dq=block_q,
+            block_kv_dq=block_kv,
+        ),
         head_shards=1,
         q_seq_shards=query_parts,
         interpret=platform() != "tpu",
     )
+
+
+def _block(length: int) -> int:
+    """Rows of a block: large ones keep the matrix unit busy, and 512 x 512 scores fit in VMEM."""
+    return next(size for size in (4 * BLOCK, 2 * BLOCK, BLOCK) if length % size == 0)
