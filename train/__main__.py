@@ -19,6 +19,9 @@ HELP = """usage: python -m train COMMAND ...
                          train a config; goes on where DIR's newest checkpoint stands
   evaluate DIR [...]     score a run's predictions on a split
   generate DIR [...]     translate lines from a file or standard input
+  plan CONFIG --topology v5p:8x8x8 [...]
+                         compile for a TPU pod without one: memory, traffic, the bound on speed
+  sweep CONFIG [...]     run a ladder of sizes, and fit scaling laws to its losses
   list                   configs, published sizes, tasks, objectives
 
 `python -m train COMMAND --help` documents each option, and
@@ -29,7 +32,8 @@ examples:
   python -m train run configs/translate_toy.py --workdir runs/small --model.num-layers 1 --steps 300
   echo "Where did the teacher buy three books?" | python -m train generate runs/toy --num-beams 5
 
-exit status: 0 done, 2 bad input, 3 loss not finite, 143 stopped by SIGTERM after saving
+exit status: 0 done, 2 bad input, 3 loss not finite, 4 another process of the run died,
+143 stopped by SIGTERM after saving
 """
 
 
@@ -39,7 +43,14 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP, end="")
         return 0 if arguments else 2
     command, rest = arguments[0], list(arguments[1:])
-    commands = {"run": run, "evaluate": evaluate, "generate": generate, "list": listing}
+    commands = {
+        "run": run,
+        "evaluate": evaluate,
+        "generate": generate,
+        "plan": plan,
+        "sweep": sweep,
+        "list": listing,
+    }
     if command not in commands:
         return fail(f"unknown command {command!r}{nearest(command, list(commands))}")
     from flaxformers_edu.errors import InputError
@@ -70,7 +81,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def run(arguments: list[str]) -> int:
     """Run CONFIG --workdir DIR [--any.field value ...]."""
     import dataclasses
-    from typing import Annotated
+    from typing import Annotated, Literal
 
     import tyro
 
@@ -78,13 +89,19 @@ def run(arguments: list[str]) -> int:
         names = ", ".join(sorted(config_files()))
         print(f"usage: python -m train run CONFIG --workdir DIR [...]\n\nconfigs: {names}")
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    from train.launch import Launch, joined
+
     default = load_config(arguments[0])
     kind = type(default)
 
     @dataclasses.dataclass(frozen=True)
     class Run:
         workdir: Path
-        """Folder of the run: a new one, or one to resume."""
+        """Folder of the run: a new one, or one to resume; all hosts must share it."""
+        resume: Literal["newest", "previous"]
+        """previous: if the newest checkpoint is damaged, set it aside (it is renamed to
+        STEP.damaged) and go on from the one before."""
+        processes: Annotated[Launch, tyro.conf.arg(name="")]
         experiment: Annotated[kind, tyro.conf.arg(name="")]  # type: ignore[valid-type]
 
     given = parse(
@@ -92,11 +109,14 @@ def run(arguments: list[str]) -> int:
         arguments[1:],
         prog=f"python -m train run {arguments[0]}",
         description=sys.modules["flaxformers_edu_config"].__doc__,
-        default=Run(workdir=tyro.MISSING, experiment=default),
+        default=Run(
+            workdir=tyro.MISSING, resume="newest", processes=Launch(), experiment=default
+        ),
     )
     from train.loop import run as train
 
-    return train(given.experiment, given.workdir)
+    with joined(given.processes):
+        return train(given.experiment, given.workdir, resume=given.resume)
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -115,6 +135,79 @@ def generate(arguments: list[str]) -> int:
 
     workdir, options = folder_and_options("generate", arguments, Generate)
     return command(workdir, options)
+
+
+def plan(arguments: list[str]) -> int:
+    """Plan CONFIG --topology NAME [--search] [--output DIR] [...] [--any.field value ...]."""
+    import dataclasses
+    from typing import Annotated
+
+    import tyro
+
+    if not arguments or arguments[0].startswith("-"):
+        names = ", ".join(sorted(config_files()))
+        print(f"usage: python -m train plan CONFIG --topology v5p:8x8x8 [...]\n\nconfigs: {names}")
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    from train.plan.command import Options
+    from train.plan.command import plan as command
+
+    default = load_config(arguments[0])
+    kind = type(default)
+
+    @dataclasses.dataclass(frozen=True)
+    class Arguments:
+        options: Annotated[Options, tyro.conf.arg(name="")]
+        experiment: Annotated[kind, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+
+    given = parse(
+        Arguments,
+        arguments[1:],
+        prog=f"python -m train plan {arguments[0]}",
+        description=Options.__doc__,
+        default=Arguments(Options(topology=tyro.MISSING), default),
+    )
+    return command(given.experiment, given.options, ["python", "-m", "train", "plan", *arguments])
+
+
+def sweep(arguments: list[str]) -> int:
+    """Sweep CONFIG [--workdir DIR] [--dry-run] [...] [--any.field value ...]."""
+    import dataclasses
+    from typing import Annotated
+
+    import tyro
+
+    from flaxformers_edu.errors import InputError
+
+    if not arguments or arguments[0].startswith("-"):
+        names = ", ".join(sorted(name for name in config_files() if "scaling/" in name))
+        print(f"usage: python -m train sweep CONFIG [--workdir DIR] [...]\n\nladders: {names}")
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    default = load_config(arguments[0])
+    config = sys.modules["flaxformers_edu_config"]
+    if not hasattr(config, "ladder"):
+        raise InputError(f"{arguments[0]} has no function ladder(base)")
+    from train.scaling.ladder import make_points
+    from train.scaling.sweep import Sweep
+    from train.scaling.sweep import sweep as command
+
+    kind = type(default)
+
+    @dataclasses.dataclass(frozen=True)
+    class Arguments:
+        options: Annotated[Sweep, tyro.conf.arg(name="")]
+        experiment: Annotated[kind, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+        workdir: Path = Path("runs") / default.name
+        """Folder of the ladder, with a folder for each point: a new one, or one to go on with."""
+
+    given = parse(
+        Arguments,
+        arguments[1:],
+        prog=f"python -m train sweep {arguments[0]}",
+        description=config.__doc__,
+        default=Arguments(Sweep(), default),
+    )
+    points = make_points(config.ladder, default, given.experiment)
+    return command(points, given.experiment, given.options, given.workdir)
 
 
 def listing(arguments: list[str]) -> int:
@@ -220,8 +313,21 @@ if __name__ == "__main__":
     # The checkout's root first: `train` and `configs` are run from it, wherever it is called from.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "run" in sys.argv[1:2] and "--help" not in sys.argv:
+    if "sweep" in sys.argv[1:2] and not {"--help", "--dry-run"} & set(sys.argv):
         from train.allocator import restart_with_large_pages
 
         restart_with_large_pages()
+    if "run" in sys.argv[1:2] and "--help" not in sys.argv:
+        from train.allocator import restart_with_large_pages
+        from train.supervise import CHILD, is_wanted, supervise
+
+        if is_wanted(sys.argv[1:], os.environ):
+            sys.exit(supervise())
+        restart_with_large_pages()
+        if CHILD in os.environ:
+            # No hooks at exit: jax's would wait for processes that may have died.
+            status = main(sys.argv[1:])
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
     sys.exit(main(sys.argv[1:]))

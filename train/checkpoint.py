@@ -1,16 +1,14 @@
-"""Checkpoints by orbax: asynchronous, atomic, verified; the newest ones and the best one are kept.
+"""Checkpoints by orbax: asynchronous, atomic, verified; some of them are kept.
 
-DIR/checkpoints/STEP is written under another name and renamed when it is whole. Its manifest.json
-holds the shapes of the parameters, the size and SHA-256 of each file, and what the evaluation of
-that step found. Nothing is read before the hashes agree: orbax itself restores arrays in which a
-bit is flipped without a word.
+DIR/checkpoints/STEP is written under another name and renamed when it is whole; all processes write
+their shards of it. Its manifest (`train/manifest.py`) holds the shapes of the parameters, a hash of
+each file, and what the evaluation of that step found. Process 0 alone decides what there is.
 """
 
 import contextlib
-import hashlib
-import json
 import math
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,17 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
 from flaxformers_edu.errors import InputError
-from train.log import write_atomically
+from train import peers
+from train.manifest import (
+    Damaged,
+    check_files,
+    hashed_files,
+    hashes,
+    read_manifest,
+    write_manifest,
+)
 from train.state import TrainState
 
-MANIFEST = "manifest.json"
-LIVE_FILES = (MANIFEST, "_CHECKPOINT_METADATA", "commit_success.txt")
-"""Written after the hashes are taken; no array depends on them."""
 UNFINISHED = ("*orbax-checkpoint-tmp*", "*.deleted")
 """Names of what a killed process was still writing or removing."""
 
@@ -41,7 +44,8 @@ class _Handler(ocp.StandardCheckpointHandler):
     def finalize(self, directory: Any) -> None:
         super().finalize(directory)
         folder = Path(directory)
-        _write_manifest(folder, {**self.description, "files": _hashes(folder)})
+        files = hashes(folder, hashed_files(folder))
+        write_manifest(folder, {**self.description, "files": files})
 
 
 @ocp.args.register_with_handler(_Handler, for_save=True)
@@ -64,20 +68,21 @@ class Checkpoints:
         metric: str,
         higher_is_better: bool,
         keep_last: int = 2,
+        keep_every: int = 0,
         read_only: bool = False,
     ) -> None:
+        """Keeps the newest `keep_last`, the best by `metric`, and every `keep_every`-th step."""
         self.folder = workdir.absolute() / "checkpoints"
         self.metric = metric
         self._sign = 1.0 if higher_is_better else -1.0
-        self._keep_last = keep_last
+        self._keep_last, self._keep_every = keep_last, keep_every
         self._read_only = read_only
         self._handler = _Handler()
         # Errors are raised to us: orbax's own report of them, with tracebacks, would be a second.
         absl_logging.set_verbosity(absl_logging.FATAL)
         self._checkpointer = ocp.AsyncCheckpointer(self._handler)
         if not read_only:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
+            peers.first_decides(self._prepare)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -87,7 +92,7 @@ class Checkpoints:
         with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
             self.wait()
         self._checkpointer.close()
-        if kind and not self._read_only:
+        if kind and not self._read_only and peers.index() == 0:
             self._remove_unfinished()
 
     def save(self, state: TrainState) -> None:
@@ -103,7 +108,7 @@ class Checkpoints:
         shapes = {name: list(leaf.shape) for name, leaf in _named_leaves(state.params)}
         self._handler.description = {"step": step, "metrics": {}, "params": shapes}
         with self._writing():
-            self._check_space(state)
+            peers.first_decides(lambda: self._check_space(state))
             self._checkpointer.save(self.folder / str(step), args=_Save(state))
 
     def wait(self) -> None:
@@ -114,8 +119,8 @@ class Checkpoints:
         """
         with self._writing():
             self._checkpointer.wait_until_finished()
-        if jax.process_index() == 0:
-            for step in set(self.steps()) - self._kept():
+        if peers.index() == 0:
+            for step in set(self._listed()) - self._kept():
                 # Renamed first, so that a half removed folder is never taken for a checkpoint.
                 doomed = self.folder / f"{step}.deleted"
                 (self.folder / str(step)).rename(doomed)
@@ -124,15 +129,13 @@ class Checkpoints:
     def rate(self, step: int, metrics: dict[str, float]) -> None:
         """Notes what the evaluation of a saved step found."""
         self.wait()
-        if jax.process_index() == 0:
+        if peers.index() == 0:
             where = self.folder / str(step)
-            _write_manifest(where, {**self._manifest(step), "metrics": metrics})
+            write_manifest(where, {**self._manifest(step), "metrics": metrics})
 
     def steps(self) -> list[int]:
         """Steps of which there is a checkpoint, ascending."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+        return peers.first_decides(self._listed)
 
     def metrics(self, step: int) -> dict[str, float]:
         """What `rate` noted; empty before.
@@ -140,7 +143,7 @@ class Checkpoints:
         Raises:
             InputError: the checkpoint is damaged.
         """
-        return self._manifest(step)["metrics"]
+        return peers.first_decides(lambda: self._manifest(step)["metrics"])
 
     def choose(self, which: str) -> int:
         """The step of "last", "best" or of a number.
@@ -148,17 +151,23 @@ class Checkpoints:
         Raises:
             InputError: there is no such checkpoint.
         """
+        return peers.first_decides(lambda: self._choose(which))
+
+    def set_aside_damaged(self) -> int | None:
+        """If the newest checkpoint is damaged, renames it: the one before is then the newest.
+
+        Returns:
+            The step that was set aside, or None.
+
+        Raises:
+            InputError: there is none before it.
+        """
         steps = self.steps()
-        if not steps:
-            raise InputError(f"{self.folder} holds no finished checkpoint")
-        if which == "last":
-            return steps[-1]
-        if which == "best":
-            return max(steps, key=lambda step: (self._goodness(self.metrics(step)), step))
-        if which.isdecimal() and int(which) in steps:
-            return int(which)
-        there = ", ".join(map(str, steps))
-        raise InputError(f"checkpoint {which!r} is not there; choose last, best, or one of {there}")
+        if not steps or not (reason := self._damage(steps[-1])):
+            return None
+        if len(steps) == 1:
+            raise self._damaged(steps[-1], reason)
+        return peers.first_decides(lambda: self._set_aside(steps[-1]))
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state of a step, each array in its place on the mesh.
@@ -167,13 +176,10 @@ class Checkpoints:
             InputError: the checkpoint is damaged, or of another architecture.
         """
         where = self.folder / str(step)
-        manifest = self._manifest(step)
-        found_files = _hashes(where)
-        for name, expected in manifest["files"].items():
-            if found_files.get(name) != expected:
-                raise self._damaged(step, f"{name} is missing or not what was written")
+        if reason := self._damage(step):
+            raise self._damaged(step, reason)
         wanted = {name: list(leaf.shape) for name, leaf in _named_leaves(abstract.params)}
-        there = manifest["params"]
+        there = self._manifest(step)["params"]
         for name in sorted(there.keys() | wanted.keys()):
             if there.get(name) != wanted.get(name):
                 raise InputError(
@@ -183,32 +189,78 @@ class Checkpoints:
                 )
         return self._checkpointer.restore(where, args=_Restore(abstract))
 
+    def _damage(self, step: int) -> str:
+        """What is wrong with a checkpoint, or "": each process reads its share of the files."""
+        found = ""
+        try:
+            folder = self.folder / str(step)
+            check_files(folder, read_manifest(folder), share=peers.index(), of=peers.number())
+        except Damaged as error:
+            found = str(error)
+        return peers.first_judges(found, lambda all_found: next(filter(None, all_found), ""))
+
+    # --- What process 0 does -------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished()
+
+    def _listed(self) -> list[int]:
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+
+    def _choose(self, which: str) -> int:
+        steps = self._listed()
+        if not steps:
+            raise InputError(f"{self.folder} holds no finished checkpoint")
+        if which == "last":
+            return steps[-1]
+        if which == "best":
+            return max(
+                steps, key=lambda step: (self._goodness(self._manifest(step)["metrics"]), step)
+            )
+        if which.isdecimal() and int(which) in steps:
+            return int(which)
+        there = ", ".join(map(str, steps))
+        raise InputError(f"checkpoint {which!r} is not there; choose last, best, or one of {there}")
+
+    def _set_aside(self, step: int) -> int:
+        aside = self.folder / f"{step}.damaged"
+        if aside.exists():  # of an earlier time
+            aside = self.folder / f"{step}.damaged-{time.time_ns()}"
+        (self.folder / str(step)).rename(aside)
+        return step
+
     def _manifest(self, step: int) -> dict[str, Any]:
         try:
-            text = (self.folder / str(step) / MANIFEST).read_text(encoding="utf-8")
-            manifest = json.loads(text)
-            manifest["metrics"], manifest["params"], manifest["files"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self._damaged(step, f"{MANIFEST} is missing or unreadable") from error
-        return manifest
+            return read_manifest(self.folder / str(step))
+        except Damaged as error:
+            raise self._damaged(step, str(error)) from error
 
     def _damaged(self, step: int, reason: str) -> InputError:
-        before = [s for s in self.steps() if s != step]
-        remedy = f"use that of step {before[-1]}" if before else "start from the beginning"
+        before = [s for s in self._listed() if s < step]
+        remedy = (
+            f"`run ... --resume previous` sets it aside and goes on from step {before[-1]}"
+            if before
+            else "there is none before it: delete it to start from the beginning"
+        )
         where = self.folder / str(step)
-        return InputError(f"checkpoint {where} is damaged ({reason}); delete it to {remedy}")
+        return InputError(f"checkpoint {where} is damaged ({reason}); {remedy}")
 
     def _goodness(self, metrics: dict[str, float]) -> float:
         value = metrics.get(self.metric)
         return self._sign * value if value is not None and math.isfinite(value) else -math.inf
 
     def _kept(self) -> set[int]:
-        """The newest, the best, and any that are damaged: whoever owns them decides."""
-        steps, kept, rated = self.steps(), set(), {}
-        kept.update(steps[-self._keep_last :])
+        """The newest, the best, every n-th, and the damaged: whoever owns those decides."""
+        steps, rated = self._listed(), {}
+        kept = set(steps[-self._keep_last :])
+        if self._keep_every:
+            kept.update(step for step in steps if step % self._keep_every == 0)
         for step in steps:
             try:
-                rated[step] = self._goodness(self.metrics(step))
+                rated[step] = self._goodness(self._manifest(step)["metrics"])
             except InputError:
                 kept.add(step)
         if rated:
@@ -230,7 +282,10 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            self._remove_unfinished()
+            if peers.number() > 1 and _is_of_the_runtime(error):
+                raise  # another process died
+            if peers.index() == 0:
+                self._remove_unfinished()
             lines = str(error).strip().splitlines() or [repr(error)]
             raise OSError(f"cannot write a checkpoint into {self.folder}: {lines[0]}") from error
 
@@ -245,16 +300,10 @@ def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in pairs]
 
 
-def _hashes(folder: Path) -> dict[str, list[Any]]:
-    """Size and SHA-256 of each file, by its path within the folder."""
-    found: dict[str, list[Any]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in LIVE_FILES:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[path.relative_to(folder).as_posix()] = [path.stat().st_size, digest]
-    return found
-
-
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    write_atomically(folder / MANIFEST, json.dumps(manifest) + "\n")
+def _is_of_the_runtime(error: BaseException | None) -> bool:
+    """Whether jax's runtime, rather than storage, is at the root of an error."""
+    while error is not None:
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            return True
+        error = error.__cause__
+    return False

@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import Mesh
 
 from flaxformers_edu.errors import InputError
@@ -64,6 +65,8 @@ def evaluation_batching(batching: Batching) -> Batching:
     return dataclasses.replace(
         batching,
         packing=False,
+        ramp_start_tokens=0,
+        ramp_steps=0,
         buckets=tuple(buckets),
         over_length="truncate" if batching.over_length == "drop" else batching.over_length,
         tokens_per_batch=64 * batching.max_length,
@@ -75,14 +78,54 @@ def rows_multiple(mesh: Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def place(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+def rows_of_process(mesh: Mesh) -> tuple[int, int]:
+    """Which part of a batch's rows this process holds, of how many parts: for TrainData.
+
+    Processes share a part where an axis of the mesh other than the batch's runs across them.
+
+    Raises:
+        InputError: the rows of two processes overlap without being the same.
+    """
+    blocks: dict[int, set[int]] = {}
+    everywhere: Any = batch_sharding(mesh).devices_indices_map((rows_multiple(mesh),))
+    for device, (rows,) in everywhere.items():
+        blocks.setdefault(device.process_index, set()).add(rows.indices(rows_multiple(mesh))[0])
+    parts = sorted(set(map(frozenset, blocks.values())), key=min)
+    if sum(map(len, parts)) != rows_multiple(mesh) or len(set(map(len, parts))) > 1:
+        raise InputError(
+            f"the mesh gives the processes unequal rows of a batch ({len(blocks)} processes, "
+            f"mesh.data x mesh.fsdp = {rows_multiple(mesh)}): let one divide the other"
+        )
+    return parts.index(frozenset(blocks[jax.process_index()])), len(parts)
+
+
+def place(rows: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """A process's rows as part of the global batch on the mesh."""
     sharding = batch_sharding(mesh)
-    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in rows.items()}
+
+
+def place_whole(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """A batch that every process holds whole: each device takes its rows of it."""
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, array, array.shape)
+        for name, array in batch.items()
+    }
+
+
+def on_host(tree: Any) -> Any:
+    """Arrays in the memory of every process, whichever devices hold their parts."""
+    if jax.process_count() == 1:
+        return jax.tree.map(np.asarray, tree)
+    return process_allgather(tree, tiled=True)
 
 
 class Evaluator:
-    """Evaluates parameters on splits; compiles once a shape."""
+    """Evaluates parameters on splits; compiles once a shape.
+
+    With many processes, all of them call it and all get the same numbers and predictions.
+    """
 
     def __init__(self, run: Run, mesh: Mesh, *, check: Callable[[], None] = lambda: None) -> None:
         """`check` is called before each batch, and may raise to leave."""
@@ -94,7 +137,10 @@ class Evaluator:
 
     def loss(self, params: Any, split: Split) -> dict[str, float]:
         """Mean loss over all tokens of the split, and what its counts say."""
-        losses = [self._eval_step(params, place(b.arrays, self.mesh)) for b in self._batches(split)]
+        losses = [
+            self._eval_step(params, place_whole(batch.arrays, self.mesh))
+            for batch in self._batches(split)
+        ]
         total = losses[0]
         for loss in losses[1:]:
             total += loss
@@ -113,12 +159,12 @@ class Evaluator:
             ids = experiment.objective.predict(
                 self.run.model,
                 params,
-                place(batch.arrays, self.mesh),
+                place_whole(batch.arrays, self.mesh),
                 num_beams=decoding.num_beams,
                 length_penalty=decoding.length_penalty,
                 max_new_tokens=min(decoding.max_new_tokens, longest),
             )
-            rows = np.asarray(ids)[: batch.count]
+            rows = on_host(ids)[: batch.count]
             for index, row in zip(batch.indices, rows, strict=True):
                 found[index] = tokenizer.decode(row.tolist())
         return found
@@ -171,6 +217,7 @@ def open_checkpoints(run: Run, *, read_only: bool = False) -> Checkpoints:
         metric=experiment.objective.metric if scored else "loss",
         higher_is_better=experiment.objective.higher_is_better if scored else False,
         keep_last=experiment.keep_last,
+        keep_every=experiment.keep_every,
         read_only=read_only,
     )
 
@@ -182,7 +229,7 @@ def load_params(run: Run, which: str, mesh: Mesh) -> tuple[Any, int]:
     optimizer = experiment.optimizer.build(learning_rate, params_shapes(run))
     with open_checkpoints(run, read_only=True) as checkpoints:
         step = checkpoints.choose(which)
-        abstract = abstract_state(run.model, optimizer, mesh, ema=experiment.ema_decay > 0)
+        abstract = abstract_state(run.model, optimizer, mesh, **experiment.state_parts)
         return checkpoints.restore(step, abstract).eval_params, step
 
 

@@ -19,7 +19,9 @@ from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.optim.schedules import Schedule
 from flaxformers_edu.sharding import MeshShape
 from flaxformers_edu.text.tokenizer import Tokenizer
+from train.bad_steps import BadSteps
 from train.pipeline import Batching
+from train.profiling import parse_steps
 
 
 class ModelConfig(Protocol):
@@ -28,8 +30,16 @@ class ModelConfig(Protocol):
     vocab_size: int
     pad_token_id: int
     eos_token_id: int
+    dtype: str
+    """Of the computation."""
 
     def build(self, task: str) -> nn.Module: ...
+
+    def forward_flops(
+        self, shapes: Mapping[str, tuple[int, ...]], *, masked: bool = False
+    ) -> dict[str, float]:
+        """FLOPs of a forward pass by part, in the conventions of `flaxformers_edu.flops`."""
+        ...
 
 
 class Objective(Protocol):
@@ -149,6 +159,11 @@ class Experiment:
     ema_decay: float = 0.0
     """Evaluate an exponential moving average of the parameters with this decay; 0: the last ones.
     It stands in for the paper's averaging of checkpoints (section 6.1)."""
+    noise_scale: bool = False
+    """Measure the gradient noise scale (the critical batch size, in tokens) from the parts of an
+    accumulated step, and log it; accumulation must be 2 or more."""
+    bad_steps: BadSteps = BadSteps()
+    """What happens to a step that is not finite, or a spike."""
     log_every: int = 20
     """Steps between lines of the log."""
     eval_every: int = 200
@@ -160,26 +175,55 @@ class Experiment:
     """Steps between checkpoints; the best by the objective's metric is kept, and the last."""
     keep_last: int = 2
     """Newest checkpoints that are kept."""
+    keep_every: int = 0
+    """Besides, checkpoints of steps that are a multiple of this are kept for ever; 0: none."""
     seed: int = 0
     """Of parameters, dropout and the order of the data."""
+    profile: str = ""
+    """Steps whose trace is written to DIR/profile, first and last: 10:13."""
 
     def __post_init__(self) -> None:
         every = ("log_every", "eval_every", "checkpoint_every")
         for field in ("steps", "accumulation", *every, "keep_last"):
             if getattr(self, field) < 1:
                 raise InputError(f"{field} is {getattr(self, field)}; it must be at least 1")
-        for field in ("seed", "eval_examples"):
+        for field in ("seed", "eval_examples", "keep_every"):
             if getattr(self, field) < 0:
                 raise InputError(f"{field} is {getattr(self, field)}; it must be 0 or more")
+        parse_steps(self.profile)
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
+        if self.noise_scale and self.accumulation < 2:
+            raise InputError(
+                f"noise_scale compares parts of a batch and accumulation is {self.accumulation}; "
+                "it must be at least 2"
+            )
+
+        full = self.batching.ramp.full
+        if self.accumulation % full and full % self.accumulation:
+            raise InputError(
+                f"accumulation is {self.accumulation}; it must divide the growth of the batch, "
+                f"{full}, or be a multiple of it"
+            )
+
+    @property
+    def state_parts(self) -> dict[str, bool]:
+        """The optional parts of its training state."""
+        return {
+            "ema": self.ema_decay > 0,
+            "guard": self.bad_steps.guarded,
+            "noise": self.noise_scale,
+        }
 
 
 MAY_CHANGE = (
     *("name", "steps", "mesh", "decoding"),
-    *("log_every", "eval_every", "eval_examples", "checkpoint_every", "keep_last"),
+    *("log_every", "eval_every", "eval_examples", "checkpoint_every", "keep_last", "keep_every"),
+    "profile",
+    *("bad_steps.max_in_a_row", "bad_steps.leave_out", "bad_steps.max_rollbacks"),
 )
-"""Fields that a resumed run may change: all others decide what its numbers mean."""
+"""Fields that a resumed run may change: all others decide what its numbers mean. The limits of
+`bad_steps` are the way on for a run that they have stopped."""
 
 
 def to_json(value: Any) -> Any:
@@ -247,7 +291,7 @@ def check_same_run(old: Any, new: Any, workdir: Path) -> None:
         InputError: naming the first field that differs and may not.
     """
     for path, before, after in differences(old, new):
-        if path.partition(".")[0] not in MAY_CHANGE:
+        if path not in MAY_CHANGE and path.partition(".")[0] not in MAY_CHANGE:
             raise InputError(
                 f"{workdir} holds a run with {path}={before!r}, and now it is {after!r}; "
                 "resume it with the same value, or give another --workdir"

@@ -26,9 +26,10 @@ class RunLog:
 
         self.total_steps = total_steps
         self.path = workdir / METRICS
+        self._folder = str(workdir / "tensorboard")
         keep_until(self.path, start_step, evaluated=evaluated)
         self._file = self.path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
+        self._events = SummaryWriter(self._folder, purge_step=start_step + 1)
         self._progress, self._task = _progress_bar(total_steps, start_step)
         self._since = (time.perf_counter(), start_step)
 
@@ -42,6 +43,17 @@ class RunLog:
             self._progress.stop()
         self._events.close()
         self._file.close()
+
+    def rewind(self, step: int) -> None:
+        """Goes back: what comes after the step is removed, for it will be made again."""
+        from tensorboardX import SummaryWriter
+
+        self._file.close()
+        self._events.close()
+        keep_until(self.path, step, rollbacks=True)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._events = SummaryWriter(self._folder, purge_step=step + 1)
+        self._since = (time.perf_counter(), step)
 
     def record(self, step: int, kind: str, **values: Any) -> None:
         """One line of metrics.jsonl, and its numbers as TensorBoard scalars.
@@ -70,12 +82,35 @@ class RunLog:
         self.record(step, "train", **values)
         now, (then, first) = time.perf_counter(), self._since
         seconds_left = (now - then) / max(step - first, 1) * (self.total_steps - step)
-        text = f"loss {values['loss']:.3f}  {values['tokens_per_second']:,.0f} tokens/s"
+        speed = f"{values['tokens_per_second']:,.0f} tokens/s  MFU {values['mfu']:.1%}"
+        text = f"loss {values['loss']:.3f}  {speed}"
         if self._progress is not None:
             self._progress.update(self._task, completed=step, text=text)
         else:
             left = f"{math.ceil(seconds_left)} s left"
             self.say(f"step {step:>6}/{self.total_steps}  {text}  {left}")
+
+
+class NoLog:
+    """The log of a process that leaves writing to process 0."""
+
+    def __enter__(self) -> "NoLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was opened."""
+
+    def rewind(self, step: int) -> None:
+        """Goes back to nothing."""
+
+    def record(self, step: int, kind: str, **values: Any) -> None:
+        """Writes nothing."""
+
+    def say(self, text: str) -> None:
+        """Says nothing."""
+
+    def train(self, step: int, values: dict[str, float]) -> None:
+        """Shows nothing."""
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -89,8 +124,12 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return [record for record in records if isinstance(record, dict) and "step" in record]
 
 
-def keep_until(path: Path, step: int, *, evaluated: bool = True) -> None:
-    """Removes the records beyond `step`, a torn line, "final", and an evaluation to be redone."""
+def keep_until(path: Path, step: int, *, evaluated: bool = True, rollbacks: bool = False) -> None:
+    """Removes the records beyond `step`, a torn line, "final", and an evaluation to be redone.
+
+    Going back to a step is noted there, though it happened later: a run that resumes at the very
+    step will go back again, and its notes are removed unless `rollbacks`.
+    """
     if not path.exists():
         return
     kept = [
@@ -99,6 +138,7 @@ def keep_until(path: Path, step: int, *, evaluated: bool = True) -> None:
         if record["step"] <= step
         and not record.get("final")
         and (evaluated or record["step"] < step or record["kind"] != "eval")
+        and (rollbacks or record["step"] < step or record["kind"] != "rollback")
     ]
     lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
     write_atomically(path, "".join(lines))

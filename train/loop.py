@@ -1,55 +1,72 @@
 """The run, from top to bottom: check, prepare, restore or begin, train, score, report."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 
+from flaxformers_edu.sharding import check_lengths
+from train import peers
+from train.compiled import CompiledStep
 from train.evaluate import (
     Evaluator,
     encode_split,
+    on_host,
     open_checkpoints,
     params_shapes,
     place,
     rows_multiple,
+    rows_of_process,
 )
-from train.experiment import Decoding, Experiment
-from train.log import METRICS, RunLog, finished_at
+from train.experiment import Decoding, Experiment, to_json
+from train.log import METRICS, NoLog, RunLog, finished_at
+from train.measure import Work, peak_of
 from train.pipeline import TrainData
 from train.prepare import check_folder, load_split, open_for_training, write_config
+from train.profiling import Profiler
 from train.state import abstract_state, count, create_state, shardings_of
 from train.step import make_train_step
 from train.summary import write_summary
-from train.watch import Meter, NonFinite, Stopped, StopSignal
+from train.watch import CHECKED, BadStep, Meter, Stopped, StopSignal
 
-DONE, NON_FINITE = 0, 3
+DONE, BAD_STEP = 0, 3
 
 
-def run(experiment: Experiment, workdir: Path) -> int:
+def run(experiment: Experiment, workdir: Path, *, resume: str = "newest") -> int:
     """Trains, evaluates and reports; goes on where the newest checkpoint of `workdir` stands.
 
+    `resume="previous"` sets the newest checkpoint aside if it is damaged, and goes on from the one
+    before; otherwise a damaged one is refused. With many processes, all call this, and process 0
+    alone writes all but its shards of the checkpoints.
+
     Returns:
-        The exit status: 0 done; 3 loss, gradient or parameters not finite; 128 + the number of the
-        signal that stopped it, after saving.
+        The exit status: 0 done; 3 loss, gradient or parameters not finite, or a spike, where
+        `bad_steps` has no remedy; 128 + the number of the signal that stopped it, after saving.
 
     Raises:
         InputError: before anything compiles or is written, where a field, a file or the folder is
             not what it must be.
         OSError: the disk is full; the checkpoints that were finished are intact.
     """
-    check_folder(experiment, workdir)
-    if (finished := finished_at(workdir / METRICS) or 0) >= experiment.steps:
-        print(f"{workdir} holds this run, finished at step {finished:,}: nothing is left to do")
+    peers.check_versions_and(to_json(experiment))
+    peers.first_decides(lambda: check_folder(experiment, workdir))
+    peers.check_shared(workdir)
+    finished = peers.first_decides(lambda: finished_at(workdir / METRICS)) or 0
+    if finished >= experiment.steps:
+        if peers.index() == 0:
+            print(f"{workdir} holds this run, finished at step {finished:,}: nothing is left to do")
         return DONE
-    return Training(experiment, workdir).run()
+    return Training(experiment, workdir, resume=resume).run()
 
 
 class Training:
     """One run. Made, it is checked and planned, and nothing is written yet; `run` does it all."""
 
-    def __init__(self, experiment: Experiment, workdir: Path) -> None:
+    def __init__(self, experiment: Experiment, workdir: Path, *, resume: str = "newest") -> None:
         """Raises InputError for whatever does not fit together."""
-        self.experiment = experiment
+        self.experiment, self.resume = experiment, resume
         objective, batching = experiment.objective, experiment.batching
 
         # --- Mesh ---------------------------------------------------------------------------------
@@ -60,39 +77,53 @@ class Training:
         validation_examples = experiment.source.load("validation")
         test_examples = load_split(experiment.source, "test")
         self.folder = open_for_training(experiment, workdir, train_examples)
+        part, parts = rows_of_process(self.mesh)
         self.data = TrainData(
             self.folder.encode(train_examples, batching),
             objective.collate(experiment.model, packed=batching.packing),
             batching,
             seed=experiment.seed,
-            rows_multiple_of=rows_multiple(self.mesh) * experiment.accumulation,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            rows_multiple_of=rows_multiple(self.mesh)
+            * batching.ramp.parts(experiment.accumulation, multiple=1),
+            process_index=part,
+            process_count=parts,
         )
+        if peers.number() > 1:
+            mine = {"the tokeniser": self.folder.tokenizer.fingerprint}
+            peers.check_same({**mine, "the training data": self.data.examples.fingerprint})
+        check_lengths((length for _, length in self.data.shapes), self.mesh)
         self.validation = encode_split(self.folder, validation_examples)
         self.test = test_examples and encode_split(self.folder, test_examples)
 
         # --- Model, optimiser, update: shapes only ------------------------------------------------
         self.learning_rate = experiment.schedule.build(experiment.steps)
         self.optimizer = experiment.optimizer.build(self.learning_rate, params_shapes(self.folder))
-        self.ema = experiment.ema_decay > 0
-        self.abstract = abstract_state(self.folder.model, self.optimizer, self.mesh, ema=self.ema)
-        self.train_step = make_train_step(
+        self.abstract = abstract_state(
+            self.folder.model, self.optimizer, self.mesh, **experiment.state_parts
+        )
+        step = make_train_step(
             self.folder.model,
             objective,
             self.optimizer,
             self.learning_rate,
             seed=experiment.seed,
-            accumulation=experiment.accumulation,
+            accumulation=self.data.parts_of_rows(experiment.accumulation),
             ema_decay=experiment.ema_decay,
+            measure_noise=experiment.noise_scale,
+            bad_steps=experiment.bad_steps,
             shardings=shardings_of(self.abstract),
         )
-        self.meter = Meter()
+        self.train_step = CompiledStep(step)
+        self.rollbacks = 0  # to the checkpoint that this stretch of the run began from
 
     def run(self) -> int:
         """Everything, with a way out for signals and for numbers that are not finite."""
-        write_config(self.folder)
-        with open_checkpoints(self.folder) as self.checkpoints, StopSignal() as self.stop:
+        peers.first_decides(lambda: write_config(self.folder))
+        with (
+            open_checkpoints(self.folder) as self.checkpoints,
+            StopSignal() as self.stop,
+            Profiler(self.experiment.profile, self.folder.workdir / "profile") as self.profiler,
+        ):
             self.evaluator = Evaluator(self.folder, self.mesh, check=self.stop.check)
             try:
                 self.begin()
@@ -104,61 +135,141 @@ class Training:
                 # Raised only where the state is known to be finite.
                 self.checkpoints.save(self.state)
                 self.checkpoints.wait()
-                print(f"{reason} after saving step {int(self.state.step)}", flush=True)
+                if peers.index() == 0:
+                    print(f"{reason} after saving step {int(self.state.step)}", flush=True)
                 return reason.exit_status
-            except NonFinite as reason:
+            except BadStep as reason:
                 self.checkpoints.wait()
                 steps = self.checkpoints.steps()
                 good = self.checkpoints.folder / str(steps[-1]) if steps else "none"
-                print(f"error: {reason}; the last good checkpoint is {good}", file=sys.stderr)
-                return NON_FINITE
+                if peers.index() == 0:
+                    print(f"error: {reason}; the last good checkpoint is {good}", file=sys.stderr)
+                return BAD_STEP
 
     def begin(self) -> None:
         """The state, from the newest checkpoint or from the seed, and the log up to there."""
-        steps, experiment = self.checkpoints.steps(), self.experiment
-        if steps:
-            self.state = self.checkpoints.restore(steps[-1], self.abstract)
-        else:
-            self.state = create_state(
-                self.folder.model, self.optimizer, self.mesh, seed=experiment.seed, ema=self.ema
-            )
-        self.start = steps[-1] if steps else 0
+        aside = self.checkpoints.set_aside_damaged() if self.resume == "previous" else None
+        experiment = self.experiment
+        self.start = self.restore_newest()
         # A checkpoint is saved before it is evaluated: a stop in between leaves that to do.
         self.to_evaluate = (
             self.start > 0
             and self.evaluates_at(self.start)
             and not self.checkpoints.metrics(self.start)
         )
-        self.log = RunLog(
-            self.folder.workdir,
-            start_step=self.start,
-            total_steps=experiment.steps,
-            evaluated=not self.to_evaluate,
-        )
-        self.log.say(self.description())
+        self.log: RunLog | NoLog = NoLog()
+        if peers.index() == 0:
+            self.log = RunLog(
+                self.folder.workdir,
+                start_step=self.start,
+                total_steps=experiment.steps,
+                evaluated=not self.to_evaluate,
+            )
+        if aside is not None:
+            self.log.say(f"checkpoint {aside} is damaged: set aside as {aside}.damaged")
+        peak = peak_of(self.mesh, experiment.model.dtype)
+        self.meter = Meter(peak.total, experiment.bad_steps.tolerated, self.note_skipped)
+        self.log.say(f"{self.description()}\n{peak.description()}")
+
+    def restore_newest(self) -> int:
+        """The state of the newest checkpoint, or of step 0 where there is none; its step."""
+        if steps := self.checkpoints.steps():
+            self.state = self.checkpoints.restore(steps[-1], self.abstract)
+        else:
+            self.state = create_state(
+                self.folder.model,
+                self.optimizer,
+                self.mesh,
+                seed=self.experiment.seed,
+                **self.experiment.state_parts,
+            )
+        guard = self.state.guard
+        self.offset = 0 if guard is None else int(guard.offset)
+        return steps[-1] if steps else 0
 
     def fit(self) -> None:
-        """Steps to the end; each one's numbers are read while the next one is computed."""
-        experiment = self.experiment
+        """Steps to the end, going back from bad ones where that is the policy."""
         if self.to_evaluate:
             self.validate(self.start)
-        batches = self.data.iterate(self.start, experiment.steps)
+        while True:
+            try:
+                return self.advance()
+            except BadStep as bad:
+                self.go_back(bad)
+
+    def advance(self) -> None:
+        """Steps from where the state stands; numbers are read while the next one is computed."""
+        experiment = self.experiment
+        batches = self.data.iterate(self.start + self.offset, experiment.steps + self.offset)
         for step in range(self.start + 1, experiment.steps + 1):
             with jax.set_mesh(self.mesh):
                 batch = place(next(batches), self.mesh)
+                if not self.train_step.knows(batch):
+                    self.compile(batch)
+                self.profiler.before(step, self.meter.paused)
                 self.state, metrics = self.train_step(self.state, batch)
-            self.meter.add(step, metrics)
+            self.meter.add(step, metrics, Work.of(experiment.model, batch))
+            if self.profiler.after(step, self.meter.paused):
+                self.log.say(f"trace of steps {experiment.profile}: {self.profiler.folder}")
             if step % experiment.log_every == 0 or step == experiment.steps:
-                epoch = step / self.data.steps_per_epoch
+                epoch = self.data.epochs_before(step + self.offset)
                 self.log.train(step, {**self.meter.read(), "epoch": epoch})
             if step % experiment.checkpoint_every == 0 or self.evaluates_at(step):
                 self.meter.check()
                 self.checkpoints.save(self.state)
             if self.evaluates_at(step):
                 self.validate(step)
-            if self.stop.number is not None:
-                self.meter.check()
-                self.stop.check()
+            if self.stop.due():
+                try:
+                    self.meter.check()
+                except BadStep as bad:
+                    self.go_back(bad)
+                self.stop.leave()
+
+    def compile(self, batch: dict[str, jax.Array]) -> None:
+        """The step for a shape of batch that is new; what the first one takes is told."""
+        with self.meter.paused():
+            program = self.train_step.compile(self.state, batch)
+            peers.meet()  # one that compiled faster would find nobody at its first collective
+        if len(self.train_step.programs) == 1:
+            self.log.say(program.description())
+
+    def go_back(self, bad: BadStep) -> None:
+        """To the newest checkpoint, leaving out the batches up to the bad one and some beyond.
+
+        The next checkpoint has the new offset. A run that is killed before comes from the old one
+        to the same bad step, and back in the same way.
+
+        Raises:
+            BadStep: the same, where going back is not the policy or has not helped.
+        """
+        policy = self.experiment.bad_steps
+        if policy.policy != "rollback":
+            raise bad
+        offset, before = self.offset, self.start
+        with self.meter.paused():
+            self.checkpoints.wait()
+            self.start = self.restore_newest()
+            self.rollbacks = self.rollbacks + 1 if self.start == before else 1
+            if self.rollbacks > policy.max_rollbacks:
+                raise bad
+            left_out = bad.step - self.start + policy.leave_out
+            self.offset = offset + left_out
+            guard = self.state.guard
+            assert guard is not None
+            there = jax.device_put(np.int32(self.offset), guard.offset.sharding)
+            guard = dataclasses.replace(guard, offset=there)
+            self.state = dataclasses.replace(self.state, guard=guard)
+        self.log.rewind(self.start)
+        self.log.record(
+            self.start, "rollback", bad_step=bad.step, reason=str(bad), left_out=left_out
+        )
+        self.log.say(f"{bad}: back to step {self.start:,}, leaving out {left_out:,} batches")
+
+    def note_skipped(self, step: int, values: dict[str, float], reason: str) -> None:
+        """A record of a step whose update was left out."""
+        self.log.record(step, "bad_step", reason=reason, **{n: values[n] for n in CHECKED})
+        self.log.say(f"step {step:>6}/{self.experiment.steps}  skipped: {reason}")
 
     def evaluates_at(self, step: int) -> bool:
         """Whether the validation split is scored after this step."""
@@ -188,6 +299,10 @@ class Training:
         # A source without a test split is judged by what it has.
         name, split = ("test", self.test) if self.test else ("validation", self.validation)
         scores, predictions = self.evaluator.scores(params, split, self.experiment.decoding)
+        if peers.number() > 1 and predictions:
+            params = on_host(params)  # process 0 draws alone: no array of others can help it
+        if peers.index() > 0:
+            return
         summary = write_summary(self.folder, params, split, predictions, self.learning_rate)
         if summary.samples:
             self.log.say("\n".join(summary.samples))
@@ -205,7 +320,8 @@ class Training:
         return "\n".join(
             [
                 f"{experiment.name}: {count(self.state.params):,} parameters on {self.mesh.size} "
-                f"{jax.devices()[0].platform} device(s){shape}",
+                f"{jax.devices()[0].platform} device(s){shape}"
+                + (f" of {peers.number()} processes" if peers.number() > 1 else ""),
                 f"{len(data.examples):,} training examples, {data.steps_per_epoch:,} batches an "
                 f"epoch in {len(data.shapes)} shape(s)"
                 + (f"; {dropped:,} over the maximum length were dropped" if dropped else ""),

@@ -12,7 +12,11 @@ from train.evaluate import open_checkpoints, params_shapes
 from train.prepare import open_finished
 from train.state import abstract_state
 
-TIMING = ("tokens_per_second", "steps_per_second")
+TIMING = (
+    *("tokens_per_second", "positions_per_second", "steps_per_second"),
+    *("step_seconds_p50", "step_seconds_p90", "step_seconds_max"),
+    *("model_flops_per_second", "mfu"),
+)
 
 
 def records(workdir: Path) -> list[dict[str, Any]]:
@@ -38,7 +42,7 @@ def leaves(workdir: Path, which: str = "last") -> dict[str, bytes]:
         experiment.schedule.build(experiment.steps), params_shapes(run)
     )
     mesh = MeshShape().build(jax.devices()[:1])
-    abstract = abstract_state(run.model, optimizer, mesh, ema=experiment.ema_decay > 0)
+    abstract = abstract_state(run.model, optimizer, mesh, **experiment.state_parts)
     with open_checkpoints(run, read_only=True) as checkpoints:
         state = checkpoints.restore(checkpoints.choose(which), abstract)
     pairs, _ = jax.tree_util.tree_flatten_with_path(state)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from train.log import RunLog, finished_at, keep_until, read_records, write_atomically
+from train.log import NoLog, RunLog, finished_at, keep_until, read_records, write_atomically
 
 
 def lines(*records):
@@ -67,10 +67,10 @@ def test_only_a_last_final_record_finishes(tmp_path):
 
 def test_plain_lines_without_a_terminal(tmp_path, capsys):
     with RunLog(tmp_path, start_step=0, total_steps=10) as log:
-        log.train(5, {"loss": 1.25, "tokens_per_second": 12345.6})
+        log.train(5, {"loss": 1.25, "tokens_per_second": 12345.6, "mfu": 0.4321})
         log.say("hello [bold]")
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0].startswith("step      5/10  loss 1.250  12,346 tokens/s  ")
+    assert shown[0].startswith("step      5/10  loss 1.250  12,346 tokens/s  MFU 43.2%  ")
     assert shown[1] == "hello [bold]"
 
 
@@ -79,7 +79,7 @@ def test_a_bar_on_a_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     with RunLog(tmp_path, start_step=0, total_steps=10) as log:
-        log.train(5, {"loss": 1.25, "tokens_per_second": 12345.6})
+        log.train(5, {"loss": 1.25, "tokens_per_second": 12345.6, "mfu": 0.4321})
         log.say("hello [bold]")
     shown = capsys.readouterr().out
     assert "5/10" in shown and "loss 1.250" in shown and "12,346 tokens/s" in shown
@@ -97,3 +97,12 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, "new")
     assert [p.name for p in tmp_path.iterdir()] == ["file"] and path.read_text() == "old"
+
+
+def test_who_does_not_write_has_the_same_methods():
+    public = {name for name in vars(RunLog) if not name.startswith("_")}
+    assert public <= vars(NoLog).keys()
+    with NoLog() as log:
+        log.record(1, "train", loss=1.0)
+        log.train(1, {"loss": 1.0})
+        log.say("nothing")

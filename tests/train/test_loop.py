@@ -12,7 +12,7 @@ import pytest
 
 import train.loop
 from flaxformers_edu.errors import InputError
-from tests.train.folders import leaves, records, untimed
+from tests.train.folders import TIMING, leaves, records, untimed
 from tests.train.tiny import STEPS, config
 from train.loop import run
 from train.sources import ParallelFiles, ToyKorean
@@ -54,7 +54,7 @@ def test_a_finished_run(trained):
     assert [r["step"] for r in found if r["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert [r["step"] for r in found if r["kind"] == "eval"] == [3, 6]
     assert sum("final" in r for r in found) == 1
-    train_keys = {"loss", "grad_norm", "learning_rate", "tokens", "tokens_per_second", "epoch"}
+    train_keys = {"loss", "grad_norm", "learning_rate", "tokens", "padding", "epoch", *TIMING}
     assert train_keys <= found[0].keys()
     for name in ("learning_curves", "schedule", "attention_1", "bleu_by_length"):
         png = (trained / "report" / f"{name}.png").read_bytes()
@@ -136,29 +136,41 @@ def test_a_rate_that_explodes_stops_with_3(tmp_path, capsys):
 @pytest.mark.parametrize("what", ["params", "grad_norm"])
 def test_a_poisoned_state_is_never_saved(undisturbed, tmp_path, monkeypatch, capsys, what):
     """From step 4 on, which is due to be saved, something is NaN; the loss is not."""
-    make = train.loop.make_train_step
+    call = train.loop.CompiledStep.__call__
 
-    def poisoned(*arguments, **settings):
-        step = make(*arguments, **settings)
-
-        def poison(state, batch):
-            if int(state.step) != 3:
-                return step(state, batch)
-            state, metrics = step(state, batch)
-            name = "param_norm" if what == "params" else what
-            bad = jax.tree.map(lambda x: x * math.nan, state.params)
-            return state.replace(params=bad), {**metrics, name: math.nan}
-
-        return poison
+    def poison(self, state, batch):
+        step = int(state.step)
+        state, metrics = call(self, state, batch)
+        if step != 3:
+            return state, metrics
+        name = "param_norm" if what == "params" else what
+        bad = jax.tree.map(lambda x: x * math.nan, state.params)
+        return state.replace(params=bad), {**metrics, name: math.nan}
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.loop, "make_train_step", poisoned)
+        patch.setattr(train.loop.CompiledStep, "__call__", poison)
         assert run(config(), tmp_path) == 3
     [line] = capsys.readouterr().err.splitlines()
     assert "nan at step 4" in line and str(tmp_path / "checkpoints" / "3") in line
     assert max(steps_of(tmp_path)) == 3
     assert run(config(), tmp_path) == 0  # the good checkpoint is as good as ever
     assert (leaves(tmp_path), untimed(tmp_path)) == undisturbed
+
+
+def test_a_batch_that_grows(tmp_path):
+    """Two steps of 8 rows, two of 16, then 32, in parts of 16 at most."""
+    batching = dataclasses.replace(
+        config().batching, tokens_per_batch=2048, ramp_start_tokens=512, ramp_steps=4
+    )
+    growing = config(batching=batching, accumulation=2, noise_scale=True, eval_examples=0)
+    assert run(growing, tmp_path) == 0
+    found = [record for record in records(tmp_path) if record["kind"] == "train"]
+    # 200 examples: 25 units of 8 rows an epoch.
+    assert [r["epoch"] * 25 for r in found] == pytest.approx([1, 2, 4, 6, 10, 14])
+    tokens = [r["tokens"] for r in found]
+    assert 1.3 < sum(tokens[2:4]) / sum(tokens[:2]) < 3
+    assert 1.3 < sum(tokens[4:]) / sum(tokens[2:4]) < 3
+    assert [r["noise_trace"] is not None for r in found] == [False] * 4 + [True] * 2
 
 
 def files(folder: Path, train: int = 40, val: int = 16) -> None:
@@ -181,13 +193,18 @@ def fitting(experiment, vocab_size: int):
     )
 
 
-def test_a_source_without_a_test_split_finishes(tmp_path):
+def test_a_source_without_a_test_split_finishes(tmp_path, capsys):
     files(tmp_path, train=200)
     workdir = tmp_path / "run"
-    assert run(from_files(tmp_path, test=""), workdir) == 0
+    experiment = dataclasses.replace(from_files(tmp_path, test=""), profile="1:2")
+    assert run(experiment, workdir) == 0
     final = records(workdir)[-1]
     assert final["final"] is True
     assert "validation/bleu_beam2" in final and "test/bleu_beam2" not in final
+    assert list((workdir / "profile").rglob("*.xplane.pb"))
+    said = capsys.readouterr().out
+    for words in ("MFU is of 8 x cpu at ", "the step was compiled in ", "trace of steps 1:2: "):
+        assert said.count(words) == 1, words
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

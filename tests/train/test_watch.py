@@ -4,42 +4,50 @@ import threading
 
 import pytest
 
-from train.watch import Meter, NonFinite, Stopped, StopSignal
+from train.measure import Work
+from train.watch import BadStep, Meter, Stopped, StopSignal
 
 FINE = {"loss": 1.0, "grad_norm": 2.0, "param_norm": 3.0, "tokens": 10.0}
+WORK = Work(positions=40, flops=100.0)
 
 
 def test_numbers_are_read_one_step_late():
-    meter = Meter()
-    meter.add(1, {**FINE, "loss": float("nan")})
-    with pytest.raises(NonFinite, match="loss is nan at step 1"):
-        meter.add(2, FINE)
+    meter = Meter(peak_flops=1e3)
+    meter.add(1, {**FINE, "loss": float("nan")}, WORK)
+    with pytest.raises(BadStep, match="loss is nan at step 1"):
+        meter.add(2, FINE, WORK)
 
 
 @pytest.mark.parametrize("name", ["loss", "grad_norm", "param_norm"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_everything_that_must_be_finite_is_checked(name, value):
-    meter = Meter()
-    meter.add(7, {**FINE, name: value})
-    with pytest.raises(NonFinite, match=f"{name} is {value} at step 7"):
+    meter = Meter(peak_flops=1e3)
+    meter.add(7, {**FINE, name: value}, WORK)
+    with pytest.raises(BadStep, match=f"{name} is {value} at step 7"):
         meter.check()
     meter.check()  # reported once
 
 
-def test_speeds_are_of_the_window(monkeypatch):
-    clock = iter([0.0, 2.0, 3.0, 6.0, 6.0, 8.0, 8.0])
-    monkeypatch.setattr("train.watch.time.perf_counter", lambda: next(clock))
-    meter = Meter()
-    meter.add(1, FINE)
-    meter.add(2, {**FINE, "loss": 5.0})
-    with meter.paused():  # from 2 to 3: does not count
-        pass
-    found = meter.read()  # at 6
+def test_the_newest_step_is_read_with_its_padding_and_the_pace():
+    meter = Meter(peak_flops=1e3)
+    meter.add(1, FINE, WORK)
+    meter.add(2, {**FINE, "loss": 5.0, "tokens": 30.0}, WORK)
+    found = meter.read()
     assert found["loss"] == 5.0
-    assert found["tokens_per_second"] == 20 / 5
-    assert found["steps_per_second"] == 2 / 5
-    meter.add(3, FINE)
-    assert meter.read()["tokens_per_second"] == 10 / 2
+    assert found["padding"] == 1 - 30 / WORK.positions
+    # Both steps are in the window.
+    assert found["positions_per_second"] / found["tokens_per_second"] == pytest.approx(80 / 40)
+    meter.add(3, FINE, WORK)
+    found = meter.read()
+    assert found["positions_per_second"] / found["tokens_per_second"] == pytest.approx(40 / 10)
+
+
+def test_a_pause_waits_for_the_newest_step():
+    """What the devices still have to do for it is not lost in the pause."""
+    meter = Meter(peak_flops=1e3)
+    meter.add(1, {**FINE, "loss": float("nan")}, WORK)
+    with pytest.raises(BadStep, match="loss is nan at step 1"), meter.paused():
+        raise AssertionError("the pause had begun")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -75,3 +83,34 @@ def test_another_thread_may_train():
     thread.start()
     thread.join()
     assert found == [None]
+
+
+def test_with_many_processes_the_runtime_says_when(monkeypatch):
+    asked = []
+    monkeypatch.setattr("train.peers.number", lambda: 2)
+    monkeypatch.setattr(
+        "train.watch.multihost_utils.reached_preemption_sync_point",
+        lambda point: asked.append(point) or point == 3,
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    with StopSignal() as stop:
+        assert signal.getsignal(signal.SIGTERM) is before  # it is the runtime's to take
+        stop.check()
+        assert not stop.due()
+        with pytest.raises(Stopped, match="SIGTERM") as caught:
+            stop.check()
+    assert asked == [1, 2, 3] and caught.value.exit_status == 143
+
+
+def test_with_many_processes_ctrl_c_is_handed_to_the_runtime(monkeypatch):
+    sent = []
+    monkeypatch.setattr("train.peers.number", lambda: 2)
+    monkeypatch.setattr(
+        "train.watch.multihost_utils.reached_preemption_sync_point", lambda _: bool(sent)
+    )
+    with StopSignal() as stop:
+        monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Stopped, match="SIGINT") as caught:
+            stop.check()
+    assert sent == [signal.SIGTERM] and caught.value.exit_status == 130
