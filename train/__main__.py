@@ -109,9 +109,7 @@ def run(arguments: list[str]) -> int:
         arguments[1:],
         prog=f"python -m train run {arguments[0]}",
         description=sys.modules["flaxformers_edu_config"].__doc__,
-        default=Run(
-            workdir=tyro.MISSING, resume="newest", processes=Launch(), experiment=default
-        ),
+        default=Run(workdir=tyro.MISSING, resume="newest", processes=Launch(), experiment=default),
     )
     from train.loop import run as train
 

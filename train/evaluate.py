@@ -14,7 +14,9 @@ from jax.sharding import Mesh
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.sharding import MeshShape, batch_sharding
+from train import peers
 from train.checkpoint import Checkpoints
+from train.compiled import CompiledStep
 from train.experiment import Decoding
 from train.log import write_atomically
 from train.pipeline import Batching, EncodedExamples, EvaluationBatch, evaluation_batches
@@ -133,14 +135,17 @@ class Evaluator:
         experiment = run.experiment
         self._batching = evaluation_batching(experiment.batching)
         self._collate = experiment.objective.collate(experiment.model)
-        self._eval_step = make_eval_step(run.model, experiment.objective)
+        self._eval_step = CompiledStep(make_eval_step(run.model, experiment.objective))
 
     def loss(self, params: Any, split: Split) -> dict[str, float]:
         """Mean loss over all tokens of the split, and what its counts say."""
-        losses = [
-            self._eval_step(params, place_whole(batch.arrays, self.mesh))
-            for batch in self._batches(split)
-        ]
+        losses = []
+        for evaluation_batch in self._batches(split):
+            batch = place_whole(evaluation_batch.arrays, self.mesh)
+            if not self._eval_step.knows(batch):
+                self._eval_step.compile(params, batch)
+                peers.meet()  # collectives wait for slower compilers, but not long
+            losses.append(self._eval_step(params, batch))
         total = losses[0]
         for loss in losses[1:]:
             total += loss
