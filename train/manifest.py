@@ -16,7 +16,8 @@ from train.log import write_atomically
 
 MANIFEST = "manifest.json"
 METADATA = "_CHECKPOINT_METADATA"
-LIVE_FILES = (MANIFEST, METADATA, "commit_success.txt")
+COMMITTED = "commit_success.txt"
+LIVE_FILES = (MANIFEST, METADATA, COMMITTED)
 """Written after the hashes are taken; no array depends on them."""
 THREADS = 8
 """Files hashed at a time: hashing releases the interpreter's lock, and disks like company."""
@@ -63,6 +64,9 @@ def check_files(folder: Path, manifest: dict[str, Any], *, share: int = 0, of: i
         json.loads((folder / METADATA).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Damaged(f"{METADATA} is missing or unreadable") from error
+    committed = folder / COMMITTED  # of several processes only; it ends with the folder's path
+    if committed.exists() and not committed.read_bytes().endswith(f"/{folder.name}".encode()):
+        raise Damaged(f"{COMMITTED} is cut short")
 
 
 def hashed_files(folder: Path) -> list[Path]:

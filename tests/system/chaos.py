@@ -146,7 +146,7 @@ class Chaos:
         os.truncate(path, self.chance.randrange(path.stat().st_size))
         self.record.events[TRUNCATE] += 1
         refused = self.start((2, 2))
-        statuses = refused.wait()
+        statuses = refused.wait(300)
         assert statuses == [REFUSED] * 2, f"{path} cut: {statuses}\n{refused.output()}"
         assert f"checkpoint {folder} is damaged" in refused.output(), refused.output()
         fleet = self.start((1, 4), "--resume", "previous")

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from train.manifest import (
+    COMMITTED,
     METADATA,
     Damaged,
     check_files,
@@ -21,6 +22,7 @@ def folder(tmp_path):
     found = hashes(tmp_path, hashed_files(tmp_path))
     write_manifest(tmp_path, {"metrics": {}, "params": {}, "files": found})
     (tmp_path / METADATA).write_text('{"time": 1}')
+    (tmp_path / COMMITTED).write_text(f"successful to {tmp_path}")
     return tmp_path
 
 
