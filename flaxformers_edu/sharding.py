@@ -3,7 +3,8 @@
 Parameters and activations carry logical axis names; two tables map them to mesh axes. Parameters
 are split over `fsdp` along their hidden axis (ZeRO-3) and over `tensor` along heads, intermediate
 size and vocabulary; activations over `data` and `fsdp` along the batch, and over `sequence` along
-the length.
+the length. Between the parts of a block, where every device of `tensor` would keep the same, the
+positions are split over `tensor` too (`residual`; Korthikanti et al. 2022, section 4.2.2).
 """
 
 import dataclasses
@@ -37,6 +38,7 @@ PARAMETER_RULES: dict[str, str | None] = {
 ACTIVATION_RULES: dict[str, str | tuple[str, ...] | None] = {
     "batch": ("data", "fsdp"),
     "length": "sequence",
+    "residual": ("sequence", "tensor"),
     "kv_length": None,
     "embed": None,
     "heads": "tensor",
@@ -214,8 +216,8 @@ def check_lengths(lengths: Iterable[int], mesh: Mesh | AbstractMesh) -> None:
 
 
 def _dividing(axis: str | tuple[str, ...] | None, size: int, mesh: Any) -> Any:
-    """The mesh axis, or None where the dimension does not divide over it."""
-    if axis is None:
-        return None
-    parts = math.prod(mesh[name] for name in ((axis,) if isinstance(axis, str) else axis))
-    return axis if size % parts == 0 else None
+    """The mesh axes that the dimension divides over: from the first, as many as it does."""
+    axes = () if axis is None else (axis,) if isinstance(axis, str) else axis
+    while axes and size % math.prod(mesh[name] for name in axes):
+        axes = axes[:-1]
+    return axes[0] if len(axes) == 1 else axes or None

@@ -294,7 +294,8 @@ def test_shard_needs_a_mesh_and_axes_that_divide():
     with jax.set_mesh(MeshShape(data=2, fsdp=2, tensor=2).build()):
         assert "('data', 'fsdp'), 'sequence', 'tensor'" in constraint(x)
         assert "('data', 'fsdp'), 'sequence', None" in constraint(jnp.ones((8, 6, 3)))
-        assert "None, 'sequence', 'tensor'" in constraint(jnp.ones((6, 6, 4)))
+        assert "'data', 'sequence', 'tensor'" in constraint(jnp.ones((6, 6, 4)))
+        assert "None, 'sequence', 'tensor'" in constraint(jnp.ones((5, 6, 4)))
     with jax.set_mesh(MeshShape(data=1).build(jax.devices()[:1])):
         assert "sharding_constraint" not in constraint(x)
 

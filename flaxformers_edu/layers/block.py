@@ -92,10 +92,11 @@ class Block(nn.Module):
             return self.mlp(h_BTD, deterministic=deterministic)
 
         def residual(x_BTD: Array, f: Callable[[Array], Array], norm: nn.Module) -> Array:
-            h_BTD = f(norm(x_BTD) if self.norm_position == "pre" else x_BTD)
+            h_BTD = norm(x_BTD) if self.norm_position == "pre" else x_BTD
+            h_BTD = f(shard(h_BTD, ("batch", "length", "embed")))
             x_BTD = x_BTD + self.dropout(h_BTD, deterministic=deterministic)
             x_BTD = norm(x_BTD) if self.norm_position == "post" else x_BTD
-            return shard(x_BTD, ("batch", "length", "embed"))
+            return shard(x_BTD, ("batch", "residual", "embed"))
 
         x_BTD = residual(x_BTD, attend, self.attention_norm)
         if self.make_cross_attention is not None:

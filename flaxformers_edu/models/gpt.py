@@ -376,4 +376,4 @@ class GPT(nn.Module):
         positions_BT = jnp.arange(T)[None] if positions is None else jnp.asarray(positions)
         x_BTD = self.embedding(jnp.asarray(input_ids)) + self.positions(positions_BT)
         x_BTD = self.dropout(x_BTD, deterministic=deterministic)
-        return shard(x_BTD, ("batch", "length", "embed"))
+        return shard(x_BTD, ("batch", "residual", "embed"))

@@ -380,4 +380,4 @@ class Transformer(nn.Module):
             x_BTD.dtype
         )
         x_BTD = self.dropout(x_BTD, deterministic=deterministic)
-        return shard(x_BTD, ("batch", "length", "embed"))
+        return shard(x_BTD, ("batch", "residual", "embed"))
