@@ -22,6 +22,8 @@ from train.state import abstract_state, shardings_of
 from train.step import make_train_step
 
 needs_eight = pytest.mark.skipif(jax.device_count() != 8, reason="needs eight devices")
+FAST = ("8 by pmap", "data 2 x fsdp 2 x tensor 2", "data 2 x sequence 4")
+"""The settings that between them use every axis; the others are slow tests."""
 
 # --- Where everything lies: a contract, checked without any device --------------------------------
 
@@ -151,14 +153,22 @@ def baseline():
 
 @needs_eight
 @pytest.mark.parametrize(
-    "name", [name for name, s in SETTINGS.items() if name != BASELINE and s.processes == 1]
+    "name",
+    [
+        pytest.param(name, marks=[] if name in FAST else pytest.mark.slow)
+        for name, setting in SETTINGS.items()
+        if name != BASELINE and setting.processes == 1
+    ],
 )
 def test_every_setting_has_the_losses_of_one_device(name, baseline):
     np.testing.assert_allclose(losses(SMALL, SETTINGS[name], STEPS), baseline, rtol=0, atol=BOUND)
 
 
 @needs_eight
-@pytest.mark.parametrize("name", ["data 2 x fsdp 2 x tensor 2", "data 2 x sequence 4"])
+@pytest.mark.parametrize(
+    "name",
+    ["data 2 x fsdp 2 x tensor 2", pytest.param("data 2 x sequence 4", marks=pytest.mark.slow)],
+)
 def test_a_decoder_on_packed_rows_has_the_losses_of_one_device(name):
     small = dataclasses.replace(LANGUAGE.model, num_layers=1, layout="unrolled")
     experiment = dataclasses.replace(LANGUAGE, model=small)
@@ -166,6 +176,7 @@ def test_a_decoder_on_packed_rows_has_the_losses_of_one_device(name):
     np.testing.assert_allclose(many, one, rtol=0, atol=BOUND)
 
 
+@pytest.mark.slow
 @needs_eight
 def test_two_processes_have_the_losses_of_one_device():
     (name,) = [name for name, setting in SETTINGS.items() if setting.processes > 1]
@@ -174,6 +185,7 @@ def test_two_processes_have_the_losses_of_one_device():
     np.testing.assert_allclose(found, expected, rtol=0, atol=BOUND)
 
 
+@pytest.mark.slow
 @needs_eight
 def test_dropout_does_not_depend_on_the_mesh():
     """jax's random numbers are those of the whole array, however it is split."""
