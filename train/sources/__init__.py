@@ -13,6 +13,7 @@ from typing import Any, Literal
 from flaxformers_edu.errors import InputError, unknown_name
 from train.sources import files
 from train.sources.base import SPLITS, Columns, Source, check_split
+from train.sources.stdlib_code import stdlib_code
 from train.sources.stdlib_docs import stdlib_documents
 from train.sources.tfds import tfds_split
 from train.sources.toy_korean import toy_korean
@@ -23,6 +24,7 @@ __all__ = [
     "Jsonl",
     "ParallelFiles",
     "Source",
+    "StdlibCode",
     "StdlibDocs",
     "TextFile",
     "Tfds",
@@ -70,6 +72,15 @@ class StdlibDocs:
         if self.unit == "document":
             return documents
         return Columns({"text": [s for found in documents.columns["sentences"] for s in found]})
+
+
+@dataclass(frozen=True)
+class StdlibCode:
+    """Source code of Python's standard library, a file an example; needs no files of its own."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Texts {"text"}."""
+        return stdlib_code(split)
 
 
 @dataclass(frozen=True)
