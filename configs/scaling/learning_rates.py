@@ -1,4 +1,4 @@
-"""The best learning rate at five widths, in standard parametrisation and in muP, side by side.
+"""The best learning rate at four widths, in standard parametrisation and in muP, side by side.
 
 python -m train sweep configs/scaling/learning_rates.py --workdir runs/learning_rates
 python -m train run configs/scaling/learning_rates.py --workdir runs/learning_rates_one
@@ -12,7 +12,7 @@ from configs.scaling import stdlib
 from train.experiment import Experiment
 from train.scaling.ladder import Point
 
-WIDTHS = (16, 32, 64, 128, 256)
+WIDTHS = (16, 32, 64, 128)
 RATES = tuple(2.0**k for k in range(-9, -4))
 
 

@@ -1,15 +1,17 @@
 """The real training step, compiled for devices that are not here."""
 
+import contextlib
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax
 import optax
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 
 from flaxformers_edu.sharding import batch_sharding, check_lengths
@@ -133,7 +135,7 @@ def compile_step(step: Step) -> Program:
     """Compiles it; where it does not fit, the compiler still says how much it would need."""
     begin = time.perf_counter()
     try:
-        with jax.set_mesh(step.mesh):
+        with jax.set_mesh(step.mesh), without_cache():
             lowered = step.function().lower(step.state, step.batch)
             compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -150,6 +152,22 @@ def compile_step(step: Step) -> Program:
     )
     seconds = time.perf_counter() - begin
     return Program(compiled.as_text(), memory, memory.peak, seconds)
+
+
+@contextlib.contextmanager
+def without_cache() -> Iterator[None]:
+    """Within, nothing goes through jax's cache on disk.
+
+    A program for devices that are not here can be written to it, but not read back.
+    """
+    before = jax.config.values["jax_enable_compilation_cache"]
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # jax remembers whether there is one
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
