@@ -53,8 +53,8 @@ class Measured:
 def read_curve(workdir: Path) -> tuple[tuple[float, float], ...]:
     """(tokens, validation loss) of a finished run.
 
-    Tokens are those of the logged steps, summed up between them by the trapezoidal rule: every
-    batch holds nearly the same number.
+    A logged step's tokens stand for those of the steps since the last one: every batch holds
+    nearly the same number.
 
     Raises:
         InputError: the folder holds no evaluations.
@@ -65,9 +65,8 @@ def read_curve(workdir: Path) -> tuple[tuple[float, float], ...]:
     if not train or not evaluations:
         raise InputError(f"{workdir} holds no finished run")
     steps, tokens = np.array(train, np.float64).T
-    steps, tokens = np.insert(steps, 0, 0), np.insert(tokens, 0, tokens[0])
-    since_last = np.diff(steps) * (tokens[1:] + tokens[:-1]) / 2
-    seen: np.ndarray = np.insert(np.cumsum(since_last), 0, 0.0)
+    steps = np.insert(steps, 0, 0)
+    seen: np.ndarray = np.insert(np.cumsum(np.diff(steps) * tokens), 0, 0.0)
     return tuple((float(np.interp(step, steps, seen)), loss) for step, loss in evaluations)
 
 
