@@ -273,7 +273,7 @@ def test_a_damaged_newest_checkpoint(trained, tmp_path, undisturbed):
     (workdir / "metrics.jsonl").write_text("")  # as if it had not finished
     newest = workdir / "checkpoints" / str(STEPS)
     (newest / "_METADATA").write_text("{")
-    with pytest.raises(InputError, match=r"is damaged .*; delete it to use that of step 4"):
+    with pytest.raises(InputError, match=r"is damaged .*--resume previous.* from step 4"):
         run(config(), workdir)
     shutil.rmtree(newest)
     assert run(config(), workdir) == 0
