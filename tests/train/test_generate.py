@@ -101,7 +101,7 @@ def test_a_damaged_checkpoint_is_one_line(trained, capsys, text, tmp_path):
     path = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
     path.write_bytes(path.read_bytes()[:100])
     line = refused(workdir, capsys, "--input", str(text), "--checkpoint", "last")
-    assert f"{newest} is damaged" in line and "delete it" in line
+    assert f"{newest} is damaged" in line and "--resume previous" in line
     before = sorted(int(p.name) for p in newest.parent.iterdir())[-2]
     shutil.rmtree(newest)
     assert generated(workdir, capsys, "--input", str(text), "--checkpoint", str(before))
