@@ -63,7 +63,8 @@ def undisturbed(tmp_path_factory):
     return leaves(workdir), untimed(workdir)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow  # the fast suite has kills among the faults of test_chaos.py
+@pytest.mark.parametrize("kills", [2, 5])
 def test_killed_and_resumed(undisturbed, tmp_path, kills):
     chance = random.Random(kills)
     for number in range(kills):

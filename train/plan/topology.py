@@ -41,11 +41,15 @@ class Topology:
     """How many, joined by the data-centre network."""
 
     @property
+    def of_one_slice(self) -> str:
+        """One slice, as it is written on the command line."""
+        return f"{self.device.name}:{'x'.join(map(str, self.shape))}"
+
+    @property
     def name(self) -> str:
-        """As it is written on the command line, and how many of it."""
-        shape = "x".join(map(str, self.shape))
+        """One slice, and how many of it."""
         several = f", {self.slices} slices" if self.slices > 1 else ""
-        return f"{self.device.name}:{shape}{several}"
+        return self.of_one_slice + several
 
     @property
     def num_chips(self) -> int:
@@ -101,8 +105,7 @@ def compile_only_devices(topology: Topology) -> Sequence[jax.Device]:
     jax.config.update("jax_platforms", "cpu")
     from jax.experimental import topologies
 
-    generation = topology.device.name
-    name = f"{generation}:{'x'.join(map(str, topology.shape))}"
+    generation, name = topology.device.name, topology.of_one_slice
     options: dict[str, Any] = {"num_slices": topology.slices} if topology.slices > 1 else {}
     if generation == "v4":  # two cores as one device, as on the machine itself
         options["chip_config_name"] = "megacore"
