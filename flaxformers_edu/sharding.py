@@ -31,6 +31,9 @@ PARAMETER_RULES: dict[str, str | None] = {
     "mlp": "tensor",
     "head_dim": None,
     "positions": None,
+    "token_types": None,
+    "features": None,
+    "labels": None,
     "norm": None,
     "layers": None,
 }
@@ -47,6 +50,7 @@ ACTIVATION_RULES: dict[str, str | tuple[str, ...] | None] = {
     "mlp": "tensor",
     "vocab": "tensor",
     "positions": None,
+    "token_types": None,
 }
 
 

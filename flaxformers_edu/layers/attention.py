@@ -24,17 +24,19 @@ Value = Float[Array, "B S G W"]
 Output = Float[Array, "B T H W"]
 
 
-def attention_weights(
-    q_BTHK: Query, k_BSGK: Key, mask: Mask, scale: float
-) -> Float[Array, "B H T S"]:
-    """softmax(Q Kᵀ · scale) in float32; a query with nothing to attend to has a row of zeros."""
+def attention_scores(q_BTHK: Query, k_BSGK: Key, scale: float) -> Float[Array, "B H T S"]:
+    """Q Kᵀ · scale in float32, before any mask."""
     B, T, H, K = q_BTHK.shape
     S, G = k_BSGK.shape[1:3]
     # The queries of all heads of a group, one after the other (Q = H/G · T): one plain product.
     q_BGQK = (q_BTHK * scale).swapaxes(1, 2).reshape(B, G, H // G * T, K)
     scores = jnp.einsum("BGQK,BSGK->BGQS", q_BGQK, k_BSGK, preferred_element_type=jnp.float32)
-    scores_BHTS = scores.reshape(B, H, T, S)
-    dense_BTS = mask.dense(T, S)
+    return scores.reshape(B, H, T, S)
+
+
+def attention_weights(scores_BHTS: Float[Array, "B H T S"], mask: Mask) -> Float[Array, "B H T S"]:
+    """The softmax of the scores; a query with nothing to attend to has a row of zeros."""
+    dense_BTS = mask.dense(*scores_BHTS.shape[2:])
     if dense_BTS is None:
         return jax.nn.softmax(scores_BHTS, axis=-1)
     # A finite minimum, not -inf: exp(-inf - -inf) would be NaN in rows without any key.
@@ -98,7 +100,7 @@ def dot_product_attention(
         )
 
     if implementation == "reference":
-        weights_BHTS = attention_weights(q_BTHK, k_BSGK, mask, scale)
+        weights_BHTS = attention_weights(attention_scores(q_BTHK, k_BSGK, scale), mask)
         weights_BHTS = dropout(weights_BHTS, dropout_rate, dropout_key)
         return weighted_values(weights_BHTS, v_BSGW)
     if K != W:

@@ -34,6 +34,7 @@ class Block(nn.Module):
         make_cross_attention: makes the attention to a source; None where there is none.
         norm_position: "pre" or "post".
         dropout_rate: dropout on what each sublayer adds to the residual.
+        drop_attention: whether that is so for attention's output, too (not in DistilBERT).
     """
 
     make_attention: Part
@@ -42,6 +43,7 @@ class Block(nn.Module):
     make_cross_attention: Part | None = None
     norm_position: Literal["pre", "post"] = "post"
     dropout_rate: float = 0.0
+    drop_attention: bool = True
 
     def setup(self) -> None:
         self.attention = self.make_attention()
@@ -91,14 +93,16 @@ class Block(nn.Module):
         def feed_forward(h_BTD: Array) -> Array:
             return self.mlp(h_BTD, deterministic=deterministic)
 
-        def residual(x_BTD: Array, f: Callable[[Array], Array], norm: nn.Module) -> Array:
+        def residual(
+            x_BTD: Array, f: Callable[[Array], Array], norm: nn.Module, drop: bool = True
+        ) -> Array:
             h_BTD = norm(x_BTD) if self.norm_position == "pre" else x_BTD
             h_BTD = f(shard(h_BTD, ("batch", "length", "embed")))
-            x_BTD = x_BTD + self.dropout(h_BTD, deterministic=deterministic)
+            x_BTD = x_BTD + self.dropout(h_BTD, deterministic=deterministic or not drop)
             x_BTD = norm(x_BTD) if self.norm_position == "post" else x_BTD
             return shard(x_BTD, ("batch", "residual", "embed"))
 
-        x_BTD = residual(x_BTD, attend, self.attention_norm)
+        x_BTD = residual(x_BTD, attend, self.attention_norm, self.drop_attention)
         if self.make_cross_attention is not None:
             x_BTD = residual(x_BTD, attend_to_source, self.cross_attention_norm)
         x_BTD = residual(x_BTD, feed_forward, self.mlp_norm)

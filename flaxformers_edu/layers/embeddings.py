@@ -1,15 +1,20 @@
-"""Token embeddings, scaled on input and tied to the output (Vaswani et al. 2017, section 3.4).
+"""Embeddings of tokens, scaled on input and tied to the output (Vaswani et al. 2017, section 3.4),
+and BERT's sum of token, position and token type (Devlin et al. 2018, figure 2).
 
-Dims: B batch, T length, D hidden size, V vocabulary.
+Dims: B batch, T length, D hidden size, E embedding size, V vocabulary, Y token types.
 """
 
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from flaxformers_edu.layers.dropout import Dropout
 from flaxformers_edu.layers.linear import Initializer, partitioned_param
+from flaxformers_edu.layers.norms import LayerNorm
+from flaxformers_edu.layers.positions import LearnedPositions
 from flaxformers_edu.sharding import shard
 
 
@@ -45,3 +50,70 @@ class TokenEmbedding(nn.Module):
         """The product x Eᵀ."""
         x_BTD, table_VD = nn.dtypes.promote_dtype(x_BTD, self.embedding, dtype=self.dtype)
         return jnp.einsum("BTD,VD->BTV", x_BTD, table_VD)
+
+
+class TokenTypeEmbedding(nn.Module):
+    """One vector for each of a few types; which of two sentences a token belongs to, in BERT."""
+
+    num_types: int
+    embedding_size: int
+    embedding_init: Initializer = nn.initializers.normal(0.02)
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, token_type_ids_BT: Int[Array, "B T"]) -> Float[Array, "B T E"]:
+        shape = (self.num_types, self.embedding_size)
+        axes = ("token_types", "embed")
+        table_YE = partitioned_param(self, "embedding", self.embedding_init, axes, shape)
+        table_YE = shard(table_YE, axes)  # whole columns, as in TokenEmbedding
+        # A product: the gradient of a lookup would add all tokens of the batch to two rows in turn.
+        types_BTY = jax.nn.one_hot(token_type_ids_BT, self.num_types, dtype=table_YE.dtype)
+        x_BTE = jnp.einsum("BTY,YE->BTE", types_BTY, table_YE, precision="highest")
+        return x_BTE.astype(self.dtype or x_BTE.dtype)
+
+
+class TextEmbeddings(nn.Module):
+    """dropout(norm(token + position + token type)), what an encoder reads.
+
+    With `num_token_types` 0 there is no table of types; with 1 every token is of type 0.
+    The table of positions has `position_offset` rows before the first.
+    """
+
+    vocab_size: int
+    embedding_size: int
+    max_length: int
+    num_token_types: int = 2
+    position_offset: int = 0
+    norm_epsilon: float = 1e-12
+    dropout_rate: float = 0.0
+    embedding_init: Initializer = nn.initializers.normal(0.02)
+    dtype: Any = None
+
+    def setup(self) -> None:
+        settings = (self.embedding_init, self.dtype)
+        E = self.embedding_size
+        self.token = TokenEmbedding(self.vocab_size, E, 1.0, *settings)
+        self.positions = LearnedPositions(self.max_length, E, self.position_offset, *settings)
+        if self.num_token_types:
+            self.token_types = TokenTypeEmbedding(self.num_token_types, E, *settings)
+        self.norm = LayerNorm(self.norm_epsilon, self.dtype)
+        self.dropout = Dropout(self.dropout_rate)
+
+    def __call__(
+        self,
+        input_ids_BT: Int[Array, "B T"],
+        positions_BT: Int[Array, "#B T"],
+        token_type_ids_BT: Int[Array, "B T"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "B T E"]:
+        x_BTE = self.token(input_ids_BT) + self.positions(positions_BT)
+        if self.num_token_types:
+            if token_type_ids_BT is None or self.num_token_types == 1:
+                token_type_ids_BT = jnp.zeros_like(input_ids_BT)
+            x_BTE = x_BTE + self.token_types(token_type_ids_BT)
+        return self.dropout(self.norm(x_BTE), deterministic=deterministic)
+
+    def logits(self, x_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
+        """The product with the table of tokens."""
+        return self.token.logits(x_BTE)

@@ -3,12 +3,14 @@
 Dims: B batch, T length, D hidden size, F intermediate size.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from flaxformers_edu.errors import unknown_name
@@ -16,13 +18,25 @@ from flaxformers_edu.layers.dropout import Dropout
 from flaxformers_edu.layers.linear import Initializer, Linear, xavier
 from flaxformers_edu.sharding import shard
 
+
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """GELU(x) = x Φ(x), Φ the normal distribution's (Hendrycks & Gimpel 2016), by erf.
+
+    `jax.nn.gelu` has erfc for Φ, right to the last digit of the left tail, and on a CPU at twice
+    the price. In half precision 1 + erf would round that tail away.
+    """
+    if jnp.finfo(x.dtype).bits < 32:
+        return jax.nn.gelu(x, approximate=False)
+    return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
+
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
-    "gelu": partial(jax.nn.gelu, approximate=False),  # x Φ(x), by erf (Hendrycks & Gimpel 2016)
+    "gelu": gelu,
     "gelu_tanh": partial(jax.nn.gelu, approximate=True),  # Hugging Face's gelu_new
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
     "silu": jax.nn.silu,
-    "tanh": jax.numpy.tanh,
+    "tanh": jnp.tanh,
 }
 
 

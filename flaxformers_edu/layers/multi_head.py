@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.layers.attention import (
     Implementation,
+    attention_scores,
     attention_weights,
     dot_product_attention,
     weighted_values,
@@ -32,6 +33,8 @@ class MultiHeadAttention(nn.Module):
     module itself projects the queries and attends. Self-attention passes its own input to both.
     With fewer `num_kv_heads` than `num_heads`, groups of query heads share them (Ainslie
     et al. 2023). `output_init` is W_O's own initialiser, where it is not `kernel_init`.
+
+    Sown, for those who look: "scores", Q Kᵀ · scale before any mask, and "weights", their softmax.
     """
 
     num_heads: int
@@ -107,7 +110,9 @@ class MultiHeadAttention(nn.Module):
         key = self.make_rng("dropout") if drop else None
         if wanted(self):
             scale = q_BTHK.shape[-1] ** -0.5 if self.scale is None else self.scale
-            weights_BHTS = attention_weights(q_BTHK, source.key_BSGK, mask or Mask(), scale)
+            scores_BHTS = attention_scores(q_BTHK, source.key_BSGK, scale)
+            weights_BHTS = attention_weights(scores_BHTS, mask or Mask())
+            sow(self, "scores", scores_BHTS)
             sow(self, "weights", weights_BHTS)
             weights_BHTS = dropout(weights_BHTS, self.dropout_rate, key)
             o_BTHW = weighted_values(weights_BHTS, source.value_BSGW)

@@ -40,6 +40,8 @@ class Stack(nn.Module):
             "full" only each block's input, "dots" every matrix product, "dots_no_batch" those
             without batch dimensions (projections, but not attention scores), "offload" moves these
             to the host's memory.
+        copies: which of the parameters under `layers` each layer uses, where there are fewer than
+            layers: (0, 0, 1, 1) has two groups of two (Lan et al. 2019, section 3.1).
     """
 
     make_block: Callable[..., nn.Module]
@@ -47,6 +49,7 @@ class Stack(nn.Module):
     layout: Layout = "scanned"
     share: Share = "none"
     remat: Remat = "none"
+    copies: tuple[int, ...] | None = None
 
     @nn.compact
     def __call__(
@@ -94,13 +97,16 @@ class Stack(nn.Module):
                 x, layer_cache, sown = run_layer(x, *per_layer)
                 return x, (layer_cache, sown)
 
+            if self.copies is not None:
+                layers = jax.tree.map(lambda p: p[jax.numpy.array(self.copies)], layers)
             indices = jax.numpy.arange(self.num_layers)
             x_BTD, (cache, sown) = jax.lax.scan(body, x_BTD, (layers, indices, cache))
         else:
             caches, seen = [], []
             for i in range(self.num_layers):
                 layer_cache = None if cache is None else cache[i]
-                x_BTD, layer_cache, sown = run_layer(x_BTD, layers.get(str(i), {}), i, layer_cache)
+                layer = layers.get(str(i if self.copies is None else self.copies[i]), {})
+                x_BTD, layer_cache, sown = run_layer(x_BTD, layer, i, layer_cache)
                 caches.append(layer_cache)
                 seen.append(sown)
             cache = None if cache is None else tuple(caches)
@@ -146,9 +152,10 @@ class Stack(nn.Module):
             return {name: sub for name, sub in tree.items() if not is_shared(name, self.share)}
 
         def init_layers(key: Array) -> Tree:
-            keys = jax.random.split(key, self.num_layers)
+            number = self.num_layers if self.copies is None else max(self.copies) + 1
+            keys = jax.random.split(key, number)
             if self.layout == "unrolled":
-                return {str(i): own(init_block(keys[i])) for i in range(self.num_layers)}
+                return {str(i): own(init_block(keys[i])) for i in range(number)}
             stacked = jax.vmap(lambda k: own(init_block(k)))(keys)
             return meta.add_axis(stacked, 0, {nn.PARTITION_NAME: "layers"})
 
@@ -198,7 +205,7 @@ def unstack_layers(params: Tree) -> Tree:
         leaves = jax.tree.leaves(stacked)
         return {str(i): jax.tree.map(lambda p, i=i: p[i], stacked) for i in range(len(leaves[0]))}
 
-    return _convert(params, split, is_layout=lambda layers: not _is_unrolled(layers))
+    return _convert(params, split, is_layout=lambda layers: not is_unrolled(layers))
 
 
 def stack_layers(params: Tree) -> Tree:
@@ -208,7 +215,7 @@ def stack_layers(params: Tree) -> Tree:
         ordered = [layers[str(i)] for i in range(len(layers))]
         return jax.tree.map(lambda *ps: jax.numpy.stack(ps), *ordered)
 
-    return _convert(params, join, is_layout=_is_unrolled)
+    return _convert(params, join, is_layout=is_unrolled)
 
 
 UNROLLED_DECODING = 12
@@ -238,7 +245,8 @@ def _convert(tree: Any, convert: Callable[[Tree], Tree], is_layout: Callable) ->
     }
 
 
-def _is_unrolled(layers: Tree) -> bool:
+def is_unrolled(layers: Tree) -> bool:
+    """Whether these are a subtree a layer, and not stacked."""
     return all(name.isdigit() for name in layers)
 
 

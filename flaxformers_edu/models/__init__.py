@@ -6,14 +6,49 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from flaxformers_edu.models import gpt, transformer
+from flaxformers_edu.models import (
+    albert,
+    bert,
+    distilbert,
+    electra,
+    gpt,
+    roberta,
+    tinybert,
+    transformer,
+)
+from flaxformers_edu.models.albert import Albert, AlbertConfig
+from flaxformers_edu.models.bert import Bert, BertConfig
+from flaxformers_edu.models.distilbert import DistilBert, DistilBertConfig
+from flaxformers_edu.models.distillation import Distillation, DistillationConfig
+from flaxformers_edu.models.electra import Electra, ElectraConfig, ElectraPreTraining
+from flaxformers_edu.models.encoder import Encoder
+from flaxformers_edu.models.encoder_config import EncoderConfig
 from flaxformers_edu.models.gpt import GPT, GPTConfig
+from flaxformers_edu.models.roberta import Roberta, RobertaConfig
+from flaxformers_edu.models.tinybert import TinyBert, TinyBertConfig
 from flaxformers_edu.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
+    "Albert",
+    "AlbertConfig",
+    "Bert",
+    "BertConfig",
+    "DistilBert",
+    "DistilBertConfig",
+    "Distillation",
+    "DistillationConfig",
+    "Electra",
+    "ElectraConfig",
+    "ElectraPreTraining",
+    "Encoder",
+    "EncoderConfig",
     "GPT",
-    "TASKS",
     "GPTConfig",
+    "Roberta",
+    "RobertaConfig",
+    "TASKS",
+    "TinyBert",
+    "TinyBertConfig",
     "Transformer",
     "TransformerConfig",
     "build",
@@ -21,7 +56,7 @@ __all__ = [
     "presets",
 ]
 
-_FAMILIES = (transformer, gpt)
+_FAMILIES = (transformer, gpt, bert, roberta, albert, electra, distilbert, tinybert)
 
 TASKS = tuple(sorted({task for family in _FAMILIES for task in family.TASKS}))
 """Every task that some family has."""

@@ -147,12 +147,15 @@ class GPTConfig:
             raise unknown_name("task", task, TASKS)
         return GPT(self)
 
-    def forward_flops(self, shapes: Shapes, *, masked: bool = False) -> dict[str, float]:
+    def forward_flops(
+        self, shapes: Shapes, *, masked: bool = False, task: str = "causal_lm"
+    ) -> dict[str, float]:
         """FLOPs of a forward pass by part, in the conventions of `flaxformers_edu.flops`.
 
         Args:
             shapes: that of "input_ids"; others are not looked at.
             masked: count pairs that the causal mask hides, too.
+            task: of no account; both are the same model.
         """
         B, T = shapes["input_ids"]
         D, F, L = self.hidden_size, self.intermediate_size, self.num_layers

@@ -111,12 +111,15 @@ class TransformerConfig:
             raise unknown_name("task", task, TASKS)
         return Transformer(self)
 
-    def forward_flops(self, shapes: Shapes, *, masked: bool = False) -> dict[str, float]:
+    def forward_flops(
+        self, shapes: Shapes, *, masked: bool = False, task: str = "seq2seq_lm"
+    ) -> dict[str, float]:
         """FLOPs of a forward pass by part, in the conventions of `flaxformers_edu.flops`.
 
         Args:
             shapes: those of "input_ids" and "decoder_input_ids"; others are not looked at.
             masked: count pairs that the causal mask hides, too.
+            task: of no account; both are the same model.
         """
         (B, S), (_, T) = shapes["input_ids"], shapes["decoder_input_ids"]
         D, F, L = self.hidden_size, self.intermediate_size, self.num_layers

@@ -86,3 +86,17 @@ def test_source_keys_and_values_are_those_of_cross_attention():
     theirs = attention().apply({"params": params["cross_attention"]}, source, method="keys_values")
     np.testing.assert_array_equal(ours.key_BSGK, theirs.key_BSGK)
     np.testing.assert_array_equal(ours.value_BSGW, theirs.value_BSGW)
+
+
+@pytest.mark.parametrize("drop_attention", [True, False])
+def test_dropout_of_attention_can_be_left_out(drop_attention):
+    """With a feed-forward network that gives 0, attention's output alone is there to be dropped."""
+    block = Block(attention, mlp, LayerNorm, dropout_rate=0.5, drop_attention=drop_attention)
+    x = jax.random.normal(jax.random.key(0), (B, T, D))
+    params = random_params(block, x)
+    params["mlp"] = jax.tree.map(jnp.zeros_like, params["mlp"])
+    expected, _ = block.apply({"params": params}, x)
+    dropped, _ = block.apply(
+        {"params": params}, x, deterministic=False, rngs={"dropout": jax.random.key(1)}
+    )
+    assert (np.abs(dropped - expected).max() > 0.1) == drop_attention

@@ -41,6 +41,17 @@ def test_the_three_gelus_differ_as_published():
     assert largest_difference("quick_gelu") == pytest.approx(2.03e-2, abs=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_gelu_keeps_its_left_tail_in_half_precision(dtype):
+    x = jnp.asarray(X, dtype)
+    rounding = float(jnp.finfo(dtype).eps)
+    at = np.asarray(x, np.float64)
+    exact = at * 0.5 * (1 + erf(at / math.sqrt(2)))
+    found = np.asarray(activation("gelu")(x), np.float64)
+    tail = (at > -3.5) & (at < -1)  # where the rounding of 1 + erf would be off by 0.5 |x| of it
+    np.testing.assert_allclose(found[tail], exact[tail], atol=0.3 * rounding)
+
+
 def test_unknown_activation_names_the_nearest():
     with pytest.raises(InputError, match="'geul'; did you mean 'gelu'"):
         activation("geul")

@@ -80,6 +80,12 @@ def test_multi_head_attention_is_its_equation(fields):
     sown_BHTS = sown["intermediates"]["weights"]
     np.testing.assert_allclose(sown_BHTS, weights, atol=1e-6)
     np.testing.assert_allclose(sown_BHTS.sum(axis=-1), 1.0, atol=1e-6)
+    scores_BHTS = sown["intermediates"]["scores"]  # of all pairs: no mask is in them
+    assert np.abs(scores_BHTS).max() < 100
+    exponentials = np.where(allowed[:, None], np.exp(scores_BHTS), 0.0)
+    np.testing.assert_allclose(
+        exponentials / exponentials.sum(axis=-1, keepdims=True), weights, atol=1e-5
+    )
 
 
 def test_rotary_turns_queries_and_keys_alike():

@@ -276,3 +276,15 @@ def test_nothing_is_computed_for_those_who_do_not_look():
 
     assert outputs() == (0, 0)
     assert min(outputs(mutable=["intermediates"])) > 0
+
+
+@pytest.mark.parametrize("layout", ["scanned", "unrolled"])
+def test_copies_are_layers_with_the_same_parameters(layout):
+    module = stack(num_layers=5, copies=(0, 0, 1, 2, 2), layout=layout)
+    params = random_params(module, X, MASK)
+    stacked = params if layout == "scanned" else stack_layers(params)
+    assert {len(leaf) for leaf in jax.tree.leaves(stacked)} == {3}
+    repeated = jax.tree.map(lambda p: p[jnp.array([0, 0, 1, 2, 2])], stacked)
+    expected, _ = loss_and_gradients(stack(num_layers=5), repeated)
+    found, _ = loss_and_gradients(module, params)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -88,3 +88,40 @@ def test_two_flops_for_each_weight_and_token(preset):
     assert math.fsum(parts.values()) == 2 * matrices * 300
     # Section 2.1 has 2 n_layer n_ctx d_attn a token for the whole square, and 2 for + and x.
     assert attending == 2 * 2 * config.num_layers * (101 / 2) * D * 300
+
+
+def places(rows: int, length: int, predicted: int) -> dict[str, tuple[int, int]]:
+    return {"input_ids": (rows, length), "predict_positions": (rows, predicted)}
+
+
+@pytest.mark.parametrize(
+    ("preset", "task", "shapes"),
+    [
+        ("bert-base", "pretraining", places(4, 128, 20)),
+        ("roberta-base", "sequence_classification", {"input_ids": (4, 128)}),
+        ("albert-base", "pretraining", places(2, 512, 77)),
+        ("electra-base", "joint_pretraining", places(4, 128, 19)),
+        ("electra-base", "multiple_choice", {"input_ids": (2, 4, 64)}),
+        ("distilbert-base", "question_answering", {"input_ids": (2, 384)}),
+        ("tinybert-6", "token_classification", {"input_ids": (8, 64)}),
+    ],
+)
+def test_encoders_within_two_percent_of_xla(preset, task, shapes):
+    config = dataclasses.replace(presets()[preset], num_layers=2, **VISIBLE)
+    module = config.build(task)
+    params = jax.eval_shape(
+        lambda: nn.meta.unbox(module.init(jax.random.key(0), **module.dummy_inputs()))
+    )
+    batch = {name: jax.ShapeDtypeStruct(shape, jnp.int32) for name, shape in shapes.items()}
+
+    def forward(variables, batch):
+        return module.apply(variables, **batch)
+
+    def loss(variables, batch):
+        answer = forward(variables, batch)
+        return sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(answer))
+
+    closed = config.forward_flops(shapes, task=task)
+    assert math.fsum(closed.values()) == pytest.approx(xla_flops(forward, params, batch), rel=0.02)
+    counted = xla_flops(jax.grad(loss), params, batch)
+    assert flops.training_flops(closed) == pytest.approx(counted, rel=0.02)
