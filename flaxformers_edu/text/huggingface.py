@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,40 @@ import numpy as np
 import tokenizers
 
 from flaxformers_edu.errors import InputError
-from flaxformers_edu.text.tokenizer import (
-    HUGGINGFACE_FILE,
+from flaxformers_edu.text.pieces import (
+    BYTE_SPACE,
+    SPACE,
+    Pieces,
+    readable,
+    starts_sentencepiece_word,
+    without_spaces,
+)
+from flaxformers_edu.text.template import (
+    FIRST,
+    SECOND,
     Padding,
-    batch_of_ids,
+    Slot,
+    Template,
+    batch_of_texts,
+)
+from flaxformers_edu.text.tokenizer import (
+    CONFIG_FILE,
+    HUGGINGFACE_FILE,
     fingerprint_of,
+    read_config,
     read_model,
+    write_config,
 )
 
-CONFIG_FILE = "tokenizer_config.json"
 # Configuration keys of each role, and the names that are usual where no configuration says.
 ROLES = {
     "pad": (("pad_token",), ("[PAD]", "<pad>")),
     "bos": (("bos_token", "cls_token"), ("[CLS]", "<s>", "<bos>", "<|endoftext|>")),
     "eos": (("eos_token", "sep_token"), ("[SEP]", "</s>", "<eos>", "<|endoftext|>")),
     "unk": (("unk_token",), ("[UNK]", "<unk>", "<|endoftext|>")),
+    "cls": (("cls_token",), ("[CLS]", "<s>")),
+    "sep": (("sep_token",), ("[SEP]", "</s>")),
+    "mask": (("mask_token",), ("[MASK]", "<mask>")),
 }
 
 
@@ -55,7 +74,7 @@ class HuggingFaceTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._ids = {role: self._special(role, origin) for role in ROLES}
-        self._skipped = {self._ids[role] for role in ("pad", "bos", "eos")}
+        self._skipped = {self._ids[role] for role in ("pad", "bos", "eos", "cls", "sep")}
         self._byte_level = '"ByteLevel"' in json.dumps(json.loads(model).get("decoder"))
 
     @classmethod
@@ -65,16 +84,7 @@ class HuggingFaceTokenizer:
         Raises InputError where a file is missing or broken.
         """
         path = Path(path)
-        config_path = path.with_name(CONFIG_FILE)
-        config = {}
-        if config_path.is_file():
-            try:
-                config = json.loads(read_model(config_path))
-            except ValueError as error:
-                if isinstance(error, InputError):
-                    raise
-                raise InputError(f"{config_path} is not valid JSON: {error}") from error
-        return cls(read_model(path), config, origin=str(path))
+        return cls(read_model(path), read_config(path.parent), origin=str(path))
 
     def __getstate__(self) -> tuple[bytes, dict[str, Any]]:
         """Only the bytes and the configuration."""
@@ -126,45 +136,117 @@ class HuggingFaceTokenizer:
         return self._ids["unk"]
 
     @property
+    def cls_token_id(self) -> int | None:
+        """Id of the token whose state stands for the whole text."""
+        return self._ids["cls"]
+
+    @property
+    def sep_token_id(self) -> int | None:
+        """Id that ends a text and stands between two."""
+        return self._ids["sep"]
+
+    @property
+    def mask_token_id(self) -> int | None:
+        """Id that stands for a token to be guessed."""
+        return self._ids["mask"]
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that stand for no text: all special tokens but the unknown one."""
+        added = self._tokenizer.get_added_tokens_decoder().items()
+        named = {index for index in self._ids.values() if index is not None}
+        special = {index for index, token in added if token.special} | named
+        return frozenset(special - {self.unk_token_id})
+
+    @cached_property
+    def starts_word(self) -> np.ndarray:
+        """Whether a piece begins a word, bool [vocab_size]: not one with WordPiece's ## before it,
+        but one with a space before it in a byte-level BPE and in sentencepiece's.
+        """
+        vocabulary = self._tokenizer.get_vocab()
+        starts_V: np.ndarray = np.ones(self.vocab_size, np.bool_)
+        model = self._tokenizer.model
+        marked = any(piece.startswith(SPACE) for piece in vocabulary)
+        for piece, index in vocabulary.items():
+            if isinstance(model, tokenizers.models.WordPiece):
+                starts_V[index] = not piece.startswith(model.continuing_subword_prefix)
+            elif self._byte_level:
+                starts_V[index] = piece.startswith(BYTE_SPACE)
+            elif marked:
+                starts_V[index] = starts_sentencepiece_word(piece)
+        return starts_V
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of tokenizer.json, in hex."""
         return fingerprint_of(self._model)
 
+    @cached_property
+    def _template(self) -> Template:
+        # Asked of the file's own post-processor, whichever kind it is, with some text.
+        encode = self._tokenizer.encode
+        plain = (encode(piece, add_special_tokens=False) for piece in ("a", *self._some_pieces()))
+        text = next((encoding for encoding in plain if encoding.ids), None)
+        if text is None:
+            raise InputError("the tokeniser spells nothing: its vocabulary is empty")
+        return Template(
+            single=_slots(self._tokenizer.post_process(text)),
+            pair=_slots(self._tokenizer.post_process(text, text)),
+        )
+
+    def _some_pieces(self) -> list[str]:
+        return [self._tokenizer.decode([index]) for index in range(min(self.vocab_size, 1000))]
+
     def __call__(
         self,
         texts: str | Sequence[str],
+        text_pairs: str | Sequence[str] | None = None,
         *,
         padding: Padding = True,
         max_length: int | None = None,
         truncation: bool = False,
     ) -> dict[str, np.ndarray]:
-        """See `Tokenizer.__call__`; adds `token_type_ids` (zeros) where the model takes them."""
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        encodings = self._tokenizer.encode_batch(texts)
-        if truncation and max_length is not None:
-            room = max_length - self._tokenizer.num_special_tokens_to_add(False)
-            if room < 0:
-                raise InputError(f"max_length={max_length} has no room for the special tokens")
-            plain = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-            for encoding in plain:
-                encoding.truncate(room)
-            encodings = [self._tokenizer.post_process(encoding) for encoding in plain]
-        batch = batch_of_ids(
-            [encoding.ids for encoding in encodings],
+        """See `Tokenizer.__call__`."""
+        return batch_of_texts(
+            self._template,
+            self._plain(texts),
+            None if text_pairs is None else self._plain(text_pairs),
             pad_token_id=self.pad_token_id,
             padding=padding,
             max_length=max_length,
+            truncation=truncation,
+            token_types=self._takes_token_types(),
         )
-        if self._takes_token_types():
-            batch["token_type_ids"] = np.zeros_like(batch["input_ids"])
-        return batch
+
+    def _plain(self, texts: str | Sequence[str]) -> list[list[int]]:
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        return [e.ids for e in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
 
     def _takes_token_types(self) -> bool:
         names = self._config.get("model_input_names")
         if names is not None:
             return "token_type_ids" in names
         family = str(self._config.get("tokenizer_class", ""))
-        return family.startswith(("Bert", "Albert", "Electra"))
+        if family.startswith(("DistilBert", "Roberta")):
+            return False
+        return any(
+            token_type for _, token_type in self._template.pair if self._template.special_ids
+        )
+
+    def join(
+        self, ids_a: Sequence[int], ids_b: Sequence[int] | None = None
+    ) -> tuple[list[int], list[int]]:
+        """(input_ids, token_type_ids) of one text or two, in the file's own template."""
+        return self._template.join(ids_a, ids_b)
+
+    def num_special(self, pair: bool) -> int:
+        """Special tokens that `join` adds."""
+        return self._template.num_special(pair)
+
+    def pieces(self, text: str) -> Pieces:
+        """A text's pieces with their places in it, without special tokens around them."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return Pieces(encoding.ids, without_spaces(encoding.offsets, text))
 
     def encode(self, text: str, *, add_eos: bool = True) -> list[int]:
         """Plain pieces, without the file's template, then the end token if there is one."""
@@ -187,7 +269,7 @@ class HuggingFaceTokenizer:
             piece = self._tokenizer.id_to_token(int(i))
             if piece is None:
                 raise InputError(f"id {int(i)} is not in the vocabulary of {self.vocab_size}")
-            pieces.append(_readable(piece) if self._byte_level else piece)
+            pieces.append(readable(piece) if self._byte_level else piece)
         return pieces
 
     def save(self, folder: str | Path) -> None:
@@ -195,25 +277,15 @@ class HuggingFaceTokenizer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / HUGGINGFACE_FILE).write_bytes(self._model)
-        if self._config:
-            text = json.dumps(self._config, ensure_ascii=False, indent=2)
-            (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        write_config(folder, self._config)
 
 
-@cache
-def _byte_of_character() -> dict[str, int]:
-    """GPT-2's printable stand-ins: bytes that print stand for themselves, others from U+0100."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [b for b in range(256) if b not in printable]
-    return {chr(b): b for b in printable} | {chr(0x100 + n): b for n, b in enumerate(others)}
-
-
-def _readable(piece: str) -> str:
-    table = _byte_of_character()
-    if any(character not in table for character in piece):
-        return piece  # an added token, which is kept as text
-    raw = bytes(table[character] for character in piece)
-    # Part of a character has no text of its own: its bytes are shown, as sentencepiece does.
-    parts = raw.decode("utf-8", errors="surrogateescape")
-    shown = (f"<0x{ord(c) - 0xDC00:02X}>" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in parts)
-    return "".join(shown).replace(" ", "\u2581")
+def _slots(encoding: tokenizers.Encoding) -> tuple[Slot, ...]:
+    """The layout that a post-processor gave: special ids, and a slot for each text."""
+    slots: list[Slot] = []
+    columns = (encoding.ids, encoding.special_tokens_mask, encoding.sequence_ids, encoding.type_ids)
+    for index, special, text, token_type in zip(*columns, strict=True):
+        slot = (index if special else SECOND if text == 1 else FIRST, token_type)
+        if special or slot not in slots:
+            slots.append(slot)
+    return tuple(slots)

@@ -6,21 +6,26 @@ those were, so that a checkpoint can refuse a tokeniser that is not the one it w
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from flaxformers_edu.errors import InputError
-from flaxformers_edu.text.batching import pad_sequences
+from flaxformers_edu.text.pieces import Pieces
+from flaxformers_edu.text.template import Padding
 
 SENTENCEPIECE_FILES = ("spm.model", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 HUGGINGFACE_FILE = "tokenizer.json"
+# BERT's vocabulary; then a byte-level BPE as Hugging Face and as OpenAI named it.
+VOCABULARY_FILES = ("vocab.txt", "vocab.json", "encoder.json")
 # Our own file first; then tokenizer.json, which holds everything, before the older layouts.
-KNOWN_FILES = (SENTENCEPIECE_FILES[0], HUGGINGFACE_FILE, *SENTENCEPIECE_FILES[1:])
-
-Padding = bool | Literal["max_length"]
+KNOWN_FILES = (
+    SENTENCEPIECE_FILES[0], HUGGINGFACE_FILE, *SENTENCEPIECE_FILES[1:], *VOCABULARY_FILES
+)  # fmt: skip
+CONFIG_FILE = "tokenizer_config.json"
 
 
 @runtime_checkable
@@ -53,6 +58,31 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def cls_token_id(self) -> int | None:
+        """Id of the token whose state stands for the whole text."""
+        ...
+
+    @property
+    def sep_token_id(self) -> int | None:
+        """Id that ends a text and stands between two."""
+        ...
+
+    @property
+    def mask_token_id(self) -> int | None:
+        """Id that stands for a token to be guessed."""
+        ...
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that stand for no text: all special tokens but the unknown one."""
+        ...
+
+    @property
+    def starts_word(self) -> np.ndarray:
+        """Whether a piece begins a word, bool [vocab_size]."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the model's bytes, in hex."""
         ...
@@ -60,6 +90,7 @@ class Tokenizer(Protocol):
     def __call__(
         self,
         texts: str | Sequence[str],
+        text_pairs: str | Sequence[str] | None = None,
         *,
         padding: Padding = True,
         max_length: int | None = None,
@@ -67,10 +98,27 @@ class Tokenizer(Protocol):
     ) -> dict[str, np.ndarray]:
         """Encode texts as a model's inputs: int32 arrays `input_ids`, `attention_mask` [B, T].
 
+        Each text, with its partner of `text_pairs` if there are any, is laid out by the model's own
+        template; `token_type_ids` are added where the model takes them.
         padding: True fills up to the longest, "max_length" to `max_length`, False not at all
         (every text must then have the same number of tokens).
+        truncation: texts over `max_length` are cut at their ends, of a pair the longer one first.
         Raises InputError for a text over `max_length` unless `truncation`.
         """
+        ...
+
+    def join(
+        self, ids_a: Sequence[int], ids_b: Sequence[int] | None = None
+    ) -> tuple[list[int], list[int]]:
+        """(input_ids, token_type_ids) of one text or two, in the model's own template."""
+        ...
+
+    def num_special(self, pair: bool) -> int:
+        """Special tokens that `join` adds."""
+        ...
+
+    def pieces(self, text: str) -> Pieces:
+        """A text's pieces with their places in it, without special tokens around them."""
         ...
 
     def encode(self, text: str, *, add_eos: bool = True) -> list[int]:
@@ -95,45 +143,6 @@ def fingerprint_of(model: bytes) -> str:
     return hashlib.sha256(model).hexdigest()
 
 
-def batch_of_ids(
-    rows: Sequence[list[int]],
-    *,
-    pad_token_id: int | None,
-    padding: Padding,
-    max_length: int | None,
-) -> dict[str, np.ndarray]:
-    """Stack ragged rows of ids into int32 `input_ids` and `attention_mask` [B, T].
-
-    Raises InputError where a row is longer than `max_length`, or rows differ in length and
-    may not or cannot be padded.
-    """
-    lengths = [len(row) for row in rows]
-    longest = max(lengths, default=0)
-    if max_length is not None and longest > max_length:
-        index = lengths.index(longest)
-        raise InputError(
-            f"text {index} has {longest} tokens, more than max_length={max_length}; "
-            "shorten it, raise max_length or pass truncation=True"
-        )
-    if padding == "max_length" and max_length is None:
-        raise InputError('padding="max_length" needs max_length')
-    length = max_length if padding == "max_length" and max_length is not None else longest
-    if any(n != length for n in lengths):
-        if not padding:
-            raise InputError(
-                f"texts have {min(lengths)} to {longest} tokens and padding=False; "
-                "encode them one by one or pass padding=True"
-            )
-        if pad_token_id is None:
-            raise InputError(
-                f"texts have {min(lengths)} to {longest} tokens but the tokeniser has no padding "
-                "token; name one in tokenizer_config.json (pad_token)"
-            )
-    ids_BT = pad_sequences(rows, length, 0 if pad_token_id is None else pad_token_id)
-    mask_BT = np.arange(length)[None, :] < np.asarray(lengths, np.int64)[:, None]
-    return {"input_ids": ids_BT, "attention_mask": mask_BT.astype(np.int32)}
-
-
 def read_model(path: Path) -> bytes:
     """The bytes of a tokeniser file. Raises InputError where it is missing or empty."""
     try:
@@ -147,14 +156,40 @@ def read_model(path: Path) -> bytes:
     return model
 
 
-def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """The tokeniser kept in a folder (or in the file given): sentencepiece or tokenizer.json.
+def read_config(folder: Path) -> dict[str, Any]:
+    """What tokenizer_config.json of a folder says; {} where there is none.
 
+    Raises InputError where it is not JSON.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return {}
+    model = read_model(path)
+    try:
+        return json.loads(model)
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write tokenizer_config.json, unless there is nothing to say."""
+    if config:
+        text = json.dumps(config, ensure_ascii=False, indent=2)
+        (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """The tokeniser kept in a folder, or in the file given.
+
+    Known are sentencepiece models, tokenizer.json, BERT's vocab.txt, and a byte-level BPE's
+    vocab.json with merges.txt (OpenAI's names, encoder.json and vocab.bpe, too), each with the
+    tokenizer_config.json beside it.
     Raises InputError where there is no such folder, no known file in it, or the file is broken.
     """
-    # Imported here: both modules import this one, and neither package is needed by the other.
+    # Imported here: these modules import this one, and no package is needed by the other.
     from flaxformers_edu.text.huggingface import HuggingFaceTokenizer
     from flaxformers_edu.text.sentencepiece import SentencePieceTokenizer
+    from flaxformers_edu.text.vocabularies import bert_tokenizer, byte_bpe_tokenizer
 
     folder = Path(folder)
     if folder.is_file():
@@ -169,6 +204,10 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         if not found:
             raise InputError(f"no tokeniser in {folder}: expected one of {', '.join(KNOWN_FILES)}")
         path = found[0]
+    if path.suffix == ".txt":
+        return bert_tokenizer(path)
+    if path.name in VOCABULARY_FILES:
+        return byte_bpe_tokenizer(path)
     if path.suffix == ".json":
         return HuggingFaceTokenizer.from_file(path)
     return SentencePieceTokenizer.from_file(path)

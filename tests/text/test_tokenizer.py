@@ -11,7 +11,8 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.text import Tokenizer, load_tokenizer
 from flaxformers_edu.text.huggingface import HuggingFaceTokenizer
-from flaxformers_edu.text.sentencepiece import SentencePieceTokenizer, train_sentencepiece
+from flaxformers_edu.text.sentencepiece import SentencePieceTokenizer
+from flaxformers_edu.text.sentencepiece_training import train_sentencepiece
 
 CORPUS = [
     "The cat sees a dog.",
