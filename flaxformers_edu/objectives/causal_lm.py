@@ -1,7 +1,6 @@
 """Language modelling: predict each token of a text from those before it."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -9,7 +8,12 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array
 
-from flaxformers_edu.objectives.losses import Loss, check_loss_chunks, next_token_loss
+from flaxformers_edu.objectives.losses import (
+    Loss,
+    check_loss_chunks,
+    next_token_loss,
+    perplexity,
+)
 from flaxformers_edu.text.batching import collate_causal, collate_causal_packed
 from flaxformers_edu.text.tokenizer import Tokenizer
 
@@ -24,6 +28,7 @@ class CausalLM:
     task = "causal_lm"
     metric = "loss"
     higher_is_better = False
+    predicts = False
     generates = False
 
     def __post_init__(self) -> None:
@@ -33,8 +38,10 @@ class CausalLM:
         """What a tokeniser is trained on."""
         return [example["text"]]
 
-    def encode(self, example: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, list[int]]:
-        """A text {"text"} as token ids with an end token."""
+    def encode(
+        self, example: Mapping[str, Any], tokenizer: Tokenizer, *, max_length: int
+    ) -> dict[str, list[int]]:
+        """A text {"text"} as token ids with an end token, however long it is."""
         return {"input_ids": tokenizer.encode(example["text"])}
 
     def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
@@ -51,4 +58,4 @@ class CausalLM:
 
     def measures(self, means: dict[str, float]) -> dict[str, float]:
         """The means, and the perplexity: e to the mean negative log-likelihood of a token."""
-        return {**means, "perplexity": math.exp(means["nll"])}
+        return {**means, "perplexity": perplexity(means["nll"])}

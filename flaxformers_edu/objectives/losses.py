@@ -3,6 +3,7 @@
 Dims: B batch, T length, D hidden size, V vocabulary, C chunks, c length of a chunk.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -34,6 +35,42 @@ class Loss:
     def __add__(self, other: "Loss") -> "Loss":
         """The loss over both sets of tokens."""
         return jax.tree.map(jnp.add, self, other)
+
+
+def joint_loss(first: Loss, second: Loss, name: str, factor: float = 1.0) -> Loss:
+    """mean(first) + factor · mean(second), as one (sum, weight) with the weight of the first.
+
+    The second's sum is scaled by the ratio of the two weights in this batch. Where a batch is split
+    for accumulation, each part's mean of the second loss so counts by the part's weight of the
+    first: that is the whole batch's mean where the parts have the ratio in common (all rows full),
+    and otherwise close to it, as it is where replicas average means of their own. `counts` keep
+    the second's own sums under `name`, from which `own_means` gives exact ones.
+    """
+    ratio = first.weight / jnp.maximum(second.weight, 1.0)
+    counts = {**second.counts, "loss": second.sum, "weight": second.weight}
+    return Loss(
+        sum=first.sum + factor * ratio * second.sum,
+        weight=first.weight,
+        counts={**first.counts, **{f"{name}_{key}": value for key, value in counts.items()}},
+    )
+
+
+def own_means(means: Mapping[str, float], name: str) -> dict[str, float]:
+    """Numbers in which those of `joint_loss`'s second part are means over its own weight."""
+    weight = means[f"{name}_weight"] or 1.0
+    return {
+        key: value / weight if key.startswith(f"{name}_") else value
+        for key, value in means.items()
+        if key != f"{name}_weight"
+    }
+
+
+def perplexity(nll: float) -> float:
+    """Exp of the mean negative log-likelihood; infinite where that is more than a float holds."""
+    try:
+        return math.exp(nll)
+    except OverflowError:
+        return math.inf
 
 
 def cross_entropy(

@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from flaxformers_edu.decoding import generate
@@ -33,6 +34,7 @@ class Translation:
     task = "seq2seq_lm"
     metric = "bleu"
     higher_is_better = True
+    predicts = True
     generates = True
 
     def __post_init__(self) -> None:
@@ -46,8 +48,10 @@ class Translation:
         """What a tokeniser is trained on: both sides, for they share one vocabulary."""
         return [example["source"], example["target"]]
 
-    def encode(self, example: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, list[int]]:
-        """A pair {"source", "target"} as token ids, each with its end token."""
+    def encode(
+        self, example: Mapping[str, Any], tokenizer: Tokenizer, *, max_length: int
+    ) -> dict[str, list[int]]:
+        """A pair {"source", "target"} as token ids, each with its end token, however long."""
         return {
             "input_ids": tokenizer.encode(example["source"]),
             "labels": tokenizer.encode(example["target"]),
@@ -80,11 +84,20 @@ class Translation:
 
     def predict(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
-    ) -> Array:
+    ) -> dict[str, Array]:
         """Token ids of one translation a row, by `decoding.generate` with `settings`."""
-        return generate(
-            model, params, batch["input_ids"], batch["attention_mask"], **settings
-        ).sequences
+        found = generate(model, params, batch["input_ids"], batch["attention_mask"], **settings)
+        return {"sequences": found.sequences}
+
+    def outcomes(
+        self,
+        rows: Sequence[Mapping[str, np.ndarray]],
+        encoded: Any,
+        examples: Sequence[Mapping[str, Any]],
+        tokenizer: Tokenizer,
+    ) -> list[str]:
+        """The translations as texts."""
+        return [tokenizer.decode(row["sequences"].tolist()) for row in rows]
 
     def alignment(
         self, model: nn.Module, params: Any, source_ids: Sequence[int], target_ids: Sequence[int]
@@ -99,6 +112,9 @@ class Translation:
         weights_LBHTS = sown["intermediates"]["decoder"]["cross_attention"]["weights"]
         return weights_LBHTS[:, 0, :, : len(target_ids), : len(source_ids)]
 
-    def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    def score(
+        self, outcomes: Sequence[str], examples: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
         """Corpus BLEU by sacrebleu: cased, on detokenised text."""
-        return {"bleu": sacrebleu_score(hypotheses, references).score}
+        references = [example["target"] for example in examples]
+        return {"bleu": sacrebleu_score(outcomes, references).score}

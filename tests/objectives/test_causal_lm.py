@@ -27,7 +27,7 @@ class Letters:
 def test_examples():
     assert CausalLM().texts({"text": "ab"}) == ["ab"]
     encode = getattr(CausalLM.encode, "__wrapped__", CausalLM.encode)
-    assert encode(CausalLM(), {"text": "ab"}, Letters()) == {"input_ids": [2, 3, 1]}
+    assert encode(CausalLM(), {"text": "ab"}, Letters(), max_length=2) == {"input_ids": [2, 3, 1]}
     assert OBJECTIVES["causal_lm"] is CausalLM
 
 

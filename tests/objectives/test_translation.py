@@ -32,7 +32,10 @@ def test_examples():
     pair = {"source": "ab", "target": "c"}
     assert Translation().texts(pair) == ["ab", "c"]
     encode = getattr(Translation.encode, "__wrapped__", Translation.encode)
-    assert encode(Translation(), pair, Letters()) == {"input_ids": [2, 3, 1], "labels": [4, 1]}
+    assert encode(Translation(), pair, Letters(), max_length=2) == {
+        "input_ids": [2, 3, 1],
+        "labels": [4, 1],
+    }
     assert OBJECTIVES["translation"] is Translation
 
 
@@ -87,5 +90,6 @@ def test_label_smoothing_out_of_range(value):
 
 def test_score_is_bleu_of_the_corpus():
     references = ["the cat sat on the mat .", "a dog runs ."]
-    assert Translation().score(references, references) == {"bleu": pytest.approx(100.0)}
-    assert Translation().score(["a b c d e", "f"], references)["bleu"] < 5
+    examples = [{"source": "", "target": reference} for reference in references]
+    assert Translation().score(references, examples) == {"bleu": pytest.approx(100.0)}
+    assert Translation().score(["a b c d e", "f"], examples)["bleu"] < 5

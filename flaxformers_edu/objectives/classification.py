@@ -1,0 +1,273 @@
+"""One label, or one number, for a text or a pair of texts.
+
+Examples have "text", "text_pair" where they are pairs, and "label" where it is known.
+
+Dims: B rows, C classes.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from flaxformers_edu.errors import InputError
+from flaxformers_edu.metrics.glue import CLASSIFIER_METRICS, REGRESSION_METRICS, score
+from flaxformers_edu.objectives.losses import Loss, cross_entropy
+from flaxformers_edu.objectives.rows import (
+    EncodedRows,
+    Row,
+    check_fits,
+    check_labels,
+    check_metrics,
+    collate_rows,
+    encode_texts,
+    forward,
+    label_of,
+    named,
+    numbers,
+    text_of,
+)
+from flaxformers_edu.text.batching import IGNORED_LABEL
+from flaxformers_edu.text.tokenizer import Tokenizer
+
+
+def class_loss(logits_BC: Float[Array, "B C"], labels_B: Int[Array, " B"]) -> Loss:
+    """Cross-entropy of one choice a row; a label of -100 counts nothing."""
+    return cross_entropy(logits_BC[:, None, :], labels_B[:, None])
+
+
+def texts_of(example: Mapping[str, Any]) -> list[str]:
+    """The text, or the two texts, of an example.
+
+    Raises:
+        InputError: a field is absent, or is no text.
+    """
+    names = ("text", "text_pair") if "text_pair" in example else ("text",)
+    return [text_of(example, name) for name in names]
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """Cross-entropy over the labels of a text or a pair (Devlin et al. 2019, section 4.1)."""
+
+    labels: tuple[str, ...] = ("negative", "positive")
+    """Names of the classes, in the order of the model's outputs. Data may give the number."""
+    metrics: tuple[str, ...] = ("accuracy",)
+    """What it is judged by: accuracy, f1 (of the last of two labels), macro_f1, matthews. Of
+    several, the mean decides which checkpoint is best."""
+
+    task = "sequence_classification"
+    higher_is_better = True
+    predicts = True
+    generates = False
+
+    def __post_init__(self) -> None:
+        check_labels(self.labels)
+        check_metrics(self.metrics, CLASSIFIER_METRICS)
+        if "f1" in self.metrics and len(self.labels) != 2:
+            raise InputError(
+                f"objective.metrics has f1, which is for two labels, and there are "
+                f"{len(self.labels)}: take macro_f1"
+            )
+
+    @property
+    def num_labels(self) -> int:
+        """Outputs that the model must have."""
+        return len(self.labels)
+
+    @property
+    def metric(self) -> str:
+        """The score that chooses among checkpoints."""
+        return self.metrics[0] if len(self.metrics) == 1 else "mean"
+
+    def texts(self, example: Mapping[str, Any]) -> list[str]:
+        """What a tokeniser is trained on."""
+        return texts_of(example)
+
+    def labelled(self, example: Mapping[str, Any]) -> bool:
+        """Whether the example says what is right."""
+        return label_of(example, self.labels) != IGNORED_LABEL
+
+    def encode(
+        self, example: Mapping[str, Any], tokenizer: Tokenizer, *, max_length: int
+    ) -> dict[str, list[int]]:
+        """The text or the pair in the model's template, cut to max_length, and its label.
+
+        Raises:
+            InputError: a field is missing, or the label is not in the set.
+        """
+        row = encode_texts(tokenizer, *texts_of(example), max_length=max_length)
+        return {**row, "labels": [label_of(example, self.labels)]}
+
+    def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
+        """The function from encoded rows to a batch with `labels` [rows].
+
+        Raises:
+            InputError: the model has another number of labels, or packing is asked for.
+        """
+        check_fits(config, self.num_labels, packed)
+        return partial(collate_classes, config=config)
+
+    def loss(
+        self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
+    ) -> Loss:
+        """Cross-entropy of the labels; no key means no dropout."""
+        return class_loss(forward(model, params, batch, dropout_key).logits, batch["labels"])
+
+    def measures(self, means: dict[str, float]) -> dict[str, float]:
+        """Loss and accuracy."""
+        return {name: value for name, value in means.items() if name != "nll"}
+
+    def predict(
+        self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
+    ) -> dict[str, Array]:
+        """The probability of each label, [B, C]."""
+        logits_BC = forward(model, params, batch, None).logits.astype(jnp.float32)
+        return {"probabilities": jax.nn.softmax(logits_BC)}
+
+    def outcomes(
+        self,
+        rows: Sequence[Mapping[str, np.ndarray]],
+        encoded: EncodedRows,
+        examples: Sequence[Mapping[str, Any]],
+        tokenizer: Tokenizer,
+    ) -> list[dict[str, Any]]:
+        """For each example the likeliest label, and the probability of each."""
+        found = []
+        for row in rows:
+            probabilities = dict(zip(self.labels, row["probabilities"].tolist(), strict=True))
+            label = max(probabilities, key=lambda name: probabilities[name])
+            found.append({"label": label, "probabilities": probabilities})
+        return found
+
+    def score(
+        self, outcomes: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """The metrics, and their mean where there are several."""
+        labels = [label_of(example, self.labels) for example in examples]
+        predictions = [self.labels.index(outcome["label"]) for outcome in outcomes]
+        return score(labels, predictions, self.metrics)
+
+
+def collate_classes(
+    examples: Sequence[Row], rows: int, length: int, *, config: Any
+) -> dict[str, np.ndarray]:
+    """`collate_rows` and `labels` [rows]: -100 for empty rows."""
+    batch = collate_rows(examples, rows, length, config=config)
+    return {**batch, "labels": numbers(examples, "labels", rows, IGNORED_LABEL)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """Squared error of one number for a text or a pair: STS-B."""
+
+    metrics: tuple[str, ...] = ("pearson", "spearman")
+    """What it is judged by. Of several, the mean decides which checkpoint is best."""
+
+    task = "sequence_classification"
+    num_labels = 1
+    higher_is_better = True
+    predicts = True
+    generates = False
+
+    def __post_init__(self) -> None:
+        check_metrics(self.metrics, REGRESSION_METRICS)
+
+    @property
+    def metric(self) -> str:
+        """The score that chooses among checkpoints."""
+        return self.metrics[0] if len(self.metrics) == 1 else "mean"
+
+    def texts(self, example: Mapping[str, Any]) -> list[str]:
+        """What a tokeniser is trained on."""
+        return texts_of(example)
+
+    def labelled(self, example: Mapping[str, Any]) -> bool:
+        """Whether the example says what is right."""
+        return not math.isnan(self._label(example))
+
+    def _label(self, example: Mapping[str, Any]) -> float:
+        label = example.get("label")
+        if label is None:
+            return math.nan
+        try:
+            number = float(label)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(f"{named(example)}label {label!r} is not a number")
+        return number
+
+    def encode(
+        self, example: Mapping[str, Any], tokenizer: Tokenizer, *, max_length: int
+    ) -> dict[str, list[int] | list[float]]:
+        """The text or the pair in the model's template, cut to max_length, and its number.
+
+        Raises:
+            InputError: a field is missing, or the label is no number.
+        """
+        row = encode_texts(tokenizer, *texts_of(example), max_length=max_length)
+        return {**row, "labels": [self._label(example)]}
+
+    def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
+        """The function from encoded rows to a batch with `labels` [rows], float32.
+
+        Raises:
+            InputError: the model has more than one output, or packing is asked for.
+        """
+        check_fits(config, self.num_labels, packed)
+        return partial(collate_numbers, config=config)
+
+    def loss(
+        self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
+    ) -> Loss:
+        """Squared error, in float32; rows without a number (NaN) count nothing."""
+        output = forward(model, params, batch, dropout_key)
+        labels_B = batch["labels"]
+        known_B = ~jnp.isnan(labels_B)
+        # Chosen before the difference: a NaN that is masked afterwards still spoils gradients.
+        wanted_B = jnp.where(known_B, labels_B, 0.0)
+        errors_B = jnp.where(known_B, output.logits[:, 0].astype(jnp.float32) - wanted_B, 0.0)
+        return Loss(sum=(errors_B**2).sum(), weight=known_B.sum(dtype=jnp.float32), counts={})
+
+    def measures(self, means: dict[str, float]) -> dict[str, float]:
+        """The mean squared error as it is."""
+        return means
+
+    def predict(
+        self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
+    ) -> dict[str, Array]:
+        """The number of each row, [B, 1]."""
+        return {"values": forward(model, params, batch, None).logits.astype(jnp.float32)}
+
+    def outcomes(
+        self,
+        rows: Sequence[Mapping[str, np.ndarray]],
+        encoded: EncodedRows,
+        examples: Sequence[Mapping[str, Any]],
+        tokenizer: Tokenizer,
+    ) -> list[dict[str, Any]]:
+        """For each example its number."""
+        return [{"value": float(row["values"][0])} for row in rows]
+
+    def score(
+        self, outcomes: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """The metrics, and their mean where there are several."""
+        labels = [self._label(example) for example in examples]
+        return score(labels, [outcome["value"] for outcome in outcomes], self.metrics)
+
+
+def collate_numbers(
+    examples: Sequence[Row], rows: int, length: int, *, config: Any
+) -> dict[str, np.ndarray]:
+    """`collate_rows` and `labels` [rows], float32: NaN for empty rows."""
+    batch = collate_rows(examples, rows, length, config=config)
+    return {**batch, "labels": numbers(examples, "labels", rows, math.nan)}
