@@ -10,8 +10,17 @@
 from flaxformers_edu import models, objectives
 from flaxformers_edu.decoding import generate
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.interop import from_pretrained, save_pretrained
 from flaxformers_edu.models import count_params
 
 __version__ = "0.1.0"
 
-__all__ = ["InputError", "count_params", "generate", "models", "objectives"]
+__all__ = [
+    "InputError",
+    "count_params",
+    "from_pretrained",
+    "generate",
+    "models",
+    "objectives",
+    "save_pretrained",
+]
