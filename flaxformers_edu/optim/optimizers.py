@@ -12,6 +12,7 @@ import optax
 from optax import contrib
 
 from flaxformers_edu.errors import InputError, unknown_name
+from flaxformers_edu.optim.depth import scale_by_depth
 from flaxformers_edu.optim.matrices import as_matrices, axes_of, per_layer
 from flaxformers_edu.optim.paths import map_with_names, match_paths
 
@@ -55,6 +56,11 @@ class Optimizer:
     rate_factors: tuple[tuple[str, float], ...] = ()
     """Factors on the learning rate by regular expressions on names; of several that match, all.
     Weight decay is as fast as without them. muP's are what a config's `mup_rate_factors` gives."""
+    frozen: tuple[str, ...] = ()
+    """Parameters that do not move and have no moments: regular expressions on their names."""
+    layer_decay: float = 1.0
+    """Rate of a layer as a part of that of the layer above it, down to the embeddings; the head has
+    the full rate (ELECTRA's fine-tuning: 0.8, and 0.9 for 24 layers). 1: the same for all."""
 
     def __post_init__(self) -> None:
         """Refuses what no run could use.
@@ -74,6 +80,10 @@ class Optimizer:
         for field in ("eps", "weight_decay", "clip_norm", "trust_coefficient"):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise InputError(f"optimizer.{field}={getattr(self, field)} must be 0 or more")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(
+                f"optimizer.layer_decay={self.layer_decay} must be above 0 and at most 1"
+            )
         for pattern, factor in self.rate_factors:
             if not 0 <= factor < float("inf"):
                 raise InputError(
@@ -107,9 +117,25 @@ class Optimizer:
             params: nested dicts of arrays or of `jax.ShapeDtypeStruct`; names and ranks matter.
 
         Raises:
-            InputError: a pattern of `no_decay`, `muon_matrices` or `rate_factors` covers no
-                parameter.
+            InputError: a pattern of `no_decay`, `muon_matrices`, `rate_factors` or `frozen` covers
+                no parameter, or `frozen` covers all.
         """
+        parts = [self._moving(learning_rate, params)]
+        if self.frozen:
+            frozen = match_paths(params, self.frozen)
+            if all(jax.tree.leaves(frozen)):
+                raise InputError(f"optimizer.frozen={self.frozen} covers all: nothing can learn")
+            labels = jax.tree.map(lambda is_frozen: "frozen" if is_frozen else "moving", frozen)
+            rules = {"moving": parts[0], "frozen": optax.set_to_zero()}
+            parts = [optax.partition(rules, labels)]
+        if self.layer_decay < 1:
+            parts.append(scale_by_depth(params, self.layer_decay))
+        return parts[0] if len(parts) == 1 else optax.chain(*parts)
+
+    def _moving(
+        self, learning_rate: optax.ScalarOrSchedule, params: Any
+    ) -> optax.GradientTransformation:
+        """The transformation of parameters that learn, all at one rate."""
         mask = self.decay_mask(params)
         mu_dtype = jnp.dtype(self.mu_dtype)
         decay = (

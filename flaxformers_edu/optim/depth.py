@@ -1,0 +1,95 @@
+"""How deep in the model a parameter lies, and learning rates that fall with the depth.
+
+What a body learnt in pre-training is the more general the nearer it is to the input, and is changed
+the less: each layer learns at a fraction of the rate of the one above it (Howard & Ruder 2018,
+section 3.2; ELECTRA's fine-tuning, Clark et al. 2020, appendix B).
+
+Layers may lie apart (`encoder/layers/3/...`) or stacked along a leading axis (`encoder/layers/...`,
+scanned): a parameter's depth is then a vector along that axis.
+"""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from flaxformers_edu.optim.paths import map_with_names
+
+LAYER = re.compile(r"(^|/)layers/((?P<index>\d+)/)?")
+"""A layer of a stack; without an index, all of them."""
+SHARED = re.compile(r"(^|/)shared/")
+"""What all layers of a stack have in common."""
+EMBEDDINGS = re.compile(r"(^|/)(embeddings?|embedding_projection|positions|token_types)/")
+
+
+def number_of_layers(params: Any) -> int:
+    """Layers of the deepest stack that has parameters of its own for each; 1 for shared ones."""
+    numbers = [0]
+
+    def look(name: str, leaf: Any) -> None:
+        if layer := LAYER.search(name):
+            numbers.append(leaf.shape[0] if layer["index"] is None else int(layer["index"]) + 1)
+        elif SHARED.search(name):
+            numbers.append(1)
+
+    map_with_names(look, params)
+    return max(numbers)
+
+
+def depths(params: Any) -> Any:
+    """The depth of each parameter, from the input: a tree of arrays that broadcast with `params`.
+
+    Embeddings lie at 0, layer i of n at i + 1, parameters that layers share at n, and all else
+    (pooler, last norm, heads) at n + 1. Of several stacks each counts its own layers.
+
+    Args:
+        params: nested dicts of arrays or shapes, under the names that this library's models give.
+
+    Returns:
+        Arrays of int32: [] or, of stacked layers, [n, 1, ...] of the rank of the parameter.
+    """
+    top = number_of_layers(params) + 1
+
+    def depth(name: str, leaf: Any) -> np.ndarray:
+        if layer := LAYER.search(name):
+            if layer["index"] is not None:
+                return np.asarray(int(layer["index"]) + 1, np.int32)
+            number, *rest = leaf.shape
+            return np.arange(1, number + 1, dtype=np.int32).reshape(number, *[1 for _ in rest])
+        if SHARED.search(name):
+            return np.asarray(top - 1, np.int32)
+        return np.asarray(0 if EMBEDDINGS.search(name) else top, np.int32)
+
+    return map_with_names(depth, params)
+
+
+def layer_factors(params: Any, decay: float, *, above_layers: int = 2) -> Any:
+    """decay^(distance from the top) for each parameter, in the shapes of `depths`.
+
+    The top, where the factor is 1, lies `above_layers` steps above the last layer. With 2 these are
+    ELECTRA's rates: decay^(n + 2 - depth), embeddings decay^(n + 2), the last of n layers decay^2
+    (google-research/electra, model/optimization.py). With 1 every group learns by `decay` slower
+    than the next, as in ULMFiT.
+    """
+    layers = number_of_layers(params)
+
+    def factor(depth: np.ndarray) -> np.ndarray:
+        distance = np.where(depth > layers, 0, layers + above_layers - depth)
+        return np.asarray(decay**distance, np.float32)
+
+    return jax.tree.map(factor, depths(params))
+
+
+def scale_by_depth(params: Any, decay: float) -> optax.GradientTransformation:
+    """Updates times `layer_factors(params, decay)`."""
+    factors = layer_factors(params, decay)
+
+    def scale(updates: Any, _: Any) -> Any:
+        return jax.tree.map(
+            lambda update, factor: update * jnp.asarray(factor, update.dtype), updates, factors
+        )
+
+    return optax.stateless(scale)
