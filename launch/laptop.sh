@@ -17,8 +17,11 @@ for ((i = 0; i < processes; i++)); do
 done
 status=0
 for pid in "${pids[@]}"; do
-    while kill -0 "$pid" 2>/dev/null; do  # again after a signal: they are still saving
-        wait "$pid" && status=$status || status=$?
+    while true; do
+        ended=0
+        wait "$pid" || ended=$?
+        kill -0 "$pid" 2>/dev/null || break  # a signal ends the wait, and they are still saving
     done
+    ((ended == 0)) || status=$ended
 done
 exit "$status"

@@ -6,7 +6,7 @@
 set -euo pipefail
 config=$1 workdir=$2
 shift 2
-options=$(printf ' %q' "$@")
+options=${*:+$(printf ' %q' "$@")}
 
 # --coordinator auto: jax asks the machine's metadata who the other hosts are.
 gcloud compute tpus tpu-vm ssh "$TPU" --zone "$ZONE" --worker=all --command "

@@ -6,7 +6,8 @@ python -m train run configs/scaling/pod.py --workdir runs/pod_base   # the small
 For planning: not run here. IsoFLOP profiles of budgets from 1e19 FLOPs to the 3.14e23 of GPT-3
 (Brown et al. 2020, table D.1). Text is C4 from TensorFlow Datasets, tokens are GPT-2's. Widths
 above 768 share its learning rate by muP; depth grows as in GPT-3 (table 2.1), which muP does not
-cover. `python -m train plan` says what each point needs.
+cover. `python -m train plan configs/scaling/pod.py` says what the smallest needs; the larger sizes
+have plans of their own in docs/plans.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ def config() -> Experiment:
         model=sized("small"),
         objective=CausalLM(loss_chunks=8),
         source=Tfds(name="c4/en", source="text", target="", test=""),
-        tokenizer=TokenizerSpec(kind="folder", folder="data/tokenizers/gpt2"),
+        tokenizer=TokenizerSpec(kind="folder", folder="$FLAXFORMERS_DATA/tokenizers/gpt2"),
         batching=Batching(
             tokens_per_batch=2**19, max_source_length=2048, packing=True, over_length="split"
         ),

@@ -9,7 +9,7 @@ from typing import Any
 from flaxformers_edu.flops import training_flops
 from train.plan.costs import Costs, program_costs
 from train.plan.hlo import parse
-from train.plan.network import DCN, Route, route, seconds
+from train.plan.network import Route, route, seconds, seconds_by_link
 from train.plan.program import Program, Step, device_bytes
 from train.plan.topology import Topology
 from train.state import count
@@ -33,12 +33,15 @@ class MemoryParts:
     peak: int
     """All of it."""
     capacity: int
-    """What the device has."""
+    """What the device has; where the compiler refused the program, what it said there was."""
+    compiled: bool = True
+    """Whether the compiler found a place for everything. It may refuse a little below the
+    capacity: the runtime keeps a part of it."""
 
     @property
     def fits(self) -> bool:
         """Whether it does."""
-        return self.peak <= self.capacity
+        return self.compiled and self.peak <= self.capacity
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,8 @@ def memory_parts(step: Step, program: Program, capacity: int) -> MemoryParts:
         activations=max(0, program.needed - known),
         program=other,
         peak=program.needed,
-        capacity=capacity,
+        capacity=program.room or capacity,
+        compiled=program.memory is not None,
     )
 
 
@@ -231,10 +235,9 @@ def _network_seconds(costs: Costs, ways: dict[Any, Route], topology: Topology) -
     """Collectives along different axes may run at once; those along the same axis may not."""
     busy: dict[Any, float] = defaultdict(float)
     for collective in costs.collectives:
-        way = ways[collective.groups]
-        took = collective.count * seconds(collective, way, topology)
-        for part in (*way.extents, *((DCN,) if way.slices > 1 else ())):
-            busy[part] += took
+        took = seconds_by_link(collective, ways[collective.groups], topology)
+        for link, each in took.items():
+            busy[link] += collective.count * each
     return max(busy.values(), default=0.0)
 
 

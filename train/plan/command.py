@@ -1,6 +1,7 @@
 """The command `plan`: compile a training step for a pod that is not here; say what it would do."""
 
 import dataclasses
+import functools
 import json
 import shlex
 import sys
@@ -14,7 +15,7 @@ from train.plan.analysis import Plan, analyse
 from train.plan.program import Step, compile_step, prepare_step
 from train.plan.remedies import remedies
 from train.plan.search import Estimator, search, settings
-from train.plan.text import markdown_table, page, table, terminal
+from train.plan.text import GIB, markdown_table, page, table, terminal
 from train.plan.topology import compile_only_devices, parse_topology
 
 
@@ -56,7 +57,7 @@ def plan(experiment: Experiment, options: Options, command: list[str]) -> int:
         print(f"\nwhat would, by estimate: {'; or '.join(what)}", flush=True)
     ranked: list[tuple[Step, Plan]] = []
     if options.search:
-        say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+        say = functools.partial(print, file=sys.stderr, flush=True)
         ranked = search(step, topology, devices, estimator, limit=options.limit, say=say)
         rows = [(settings(one), *outcome(other)) for one, other in ranked]
         print("\n" + table(rows, SEARCH_HEAD))
@@ -71,7 +72,7 @@ SEARCH_HEAD = ("settings", "GiB", "fits", "seconds", "bound by", "MFU at most")
 
 def outcome(found: Plan) -> tuple[str, ...]:
     """A plan as a row of the table of a search."""
-    needed, fits = f"{found.memory.peak / 2**30:.1f}", "yes" if found.memory.fits else "no"
+    needed, fits = f"{found.memory.peak / GIB:.1f}", "yes" if found.memory.fits else "no"
     if found.times is None:
         return needed, fits, "", "", ""
     mfu = found.mfu(found.times.bound)

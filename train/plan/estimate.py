@@ -5,7 +5,6 @@ the loss, which allocates nothing. How the compiler orders the rest they do not 
 are scaled by what a compiled program of the same model needed.
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -54,14 +53,11 @@ class Estimate:
         """Of a step; the half that does not overlap decides between equals."""
         return max(self.compute, self.network) + 0.1 * min(self.compute, self.network)
 
-    def scaled(self, factor: float) -> "Estimate":
-        """With as many times the temporaries."""
-        return dataclasses.replace(self, temporaries=self.temporaries * factor)
-
 
 def kept_for_backward(step: Step) -> Kept:
     """Traces the loss and adds up the residuals of its linearisation, parameters left out."""
-    model, objective, params = step.model, step.experiment.objective, step.state.params
+    model, params = step.training.model, step.state.params
+    objective = step.experiment.objective
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (params, step.batch))
 
     def linearised(params: Any, batch: Any) -> Any:

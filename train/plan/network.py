@@ -65,7 +65,14 @@ def slice_of(device: jax.Device) -> int:
 
 
 def seconds(collective: Collective, way: Route, topology: Topology) -> float:
-    """The least time of one run.
+    """The least time of one run: that of the busiest links."""
+    return max(seconds_by_link(collective, way, topology).values(), default=0.0)
+
+
+def seconds_by_link(
+    collective: Collective, way: Route, topology: Topology
+) -> dict[int | str, float]:
+    """The least time of one run on each axis of the torus, and on the network between slices.
 
     A chip sends at least (n-1)/n of what it gathers or reduces and twice that for an all-reduce
     (Patarasu & Yuan 2009), over all ways that it has along the axes used. An exchange among
@@ -75,7 +82,7 @@ def seconds(collective: Collective, way: Route, topology: Topology) -> float:
     """
     device, payload = topology.device, collective.bytes
     factor = 2 if collective.kind == "all-reduce" else 1
-    within = across = 0.0
+    found: dict[int | str, float] = {}
     if way.extents:
         link = device.link_bandwidth / device.devices_per_chip
         ways = {axis: ways_along(axis, n, topology) for axis, n in way.extents.items()}
@@ -89,12 +96,13 @@ def seconds(collective: Collective, way: Route, topology: Topology) -> float:
                 is_box = np.prod(list(way.extents.values())) == way.chips
                 used = sum(ways.values()) if is_box else 1
                 within = factor * payload * (way.chips - 1) / way.chips / (link * used)
+        found.update(dict.fromkeys(way.extents, within))
     if way.slices > 1:
         assert device.network_bandwidth is not None  # checked where the topology was parsed
         each_its_own = collective.kind in ("all-to-all", "collective-permute")
         share = payload if each_its_own else factor * payload / way.chips
-        across = share * (way.slices - 1) / way.slices / device.network_bandwidth
-    return max(within, across)
+        found[DCN] = share * (way.slices - 1) / way.slices / device.network_bandwidth
+    return found
 
 
 def ways_along(axis: int, extent: int, topology: Topology) -> int:

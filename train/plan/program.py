@@ -1,72 +1,67 @@
 """The real training step, compiled for devices that are not here."""
 
 import contextlib
+import dataclasses
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import jax
-import optax
 from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 
 from flaxformers_edu.sharding import batch_sharding, check_lengths
 from flaxformers_edu.text.batching import rows_of_bucket
-from train.evaluate import rows_multiple
+from train.assemble import Assembled, assemble
 from train.experiment import Experiment
-from train.state import TrainState, abstract_params, abstract_state, shardings_of
-from train.step import make_train_step
+from train.placement import rows_multiple
+from train.state import TrainState
 
 
 @dataclass(frozen=True)
 class Step:
     """A training step before it is compiled: shapes, types and shardings only."""
 
-    experiment: Experiment
-    mesh: Mesh
-    optimizer: optax.GradientTransformation
-    learning_rate: Callable[[Any], Any]
-    state: TrainState
+    training: Assembled
+    """What `run` would train."""
     batch: dict[str, jax.ShapeDtypeStruct]
+    rows: int
+    """Of the batch, over all devices."""
+    length: int
+    """Tokens of a row."""
 
     @property
-    def model(self) -> nn.Module:
-        """The module."""
-        return self.experiment.model.build(self.experiment.objective.task)
+    def experiment(self) -> Experiment:
+        """What is trained."""
+        return self.training.experiment
+
+    @property
+    def mesh(self) -> Mesh:
+        """Where."""
+        return self.training.mesh
+
+    @property
+    def state(self) -> TrainState:
+        """The training state."""
+        return self.training.state
 
     @property
     def remat(self) -> str:
         """The model's policy of recomputation."""
         return getattr(self.experiment.model, "remat", "none")
 
-    @property
-    def rows(self) -> int:
-        """Rows of the batch, over all devices."""
-        return next(iter(self.batch.values())).shape[0]
-
-    @property
-    def length(self) -> int:
-        """Tokens of a row."""
-        return next(iter(self.batch.values())).shape[1]
-
     def function(self) -> Any:
         """The very function that `run` compiles."""
-        experiment = self.experiment
-        return make_train_step(
-            self.model,
-            experiment.objective,
-            self.optimizer,
-            self.learning_rate,
-            seed=experiment.seed,
-            accumulation=experiment.accumulation,
-            ema_decay=experiment.ema_decay,
-            measure_noise=experiment.noise_scale,
-            bad_steps=experiment.bad_steps,
-            shardings=shardings_of(self.state),
+        return self.training.step(self.experiment.accumulation)
+
+    def changed(self, **fields: Any) -> "Step":
+        """With other fields of the experiment, such as change no shape of the state."""
+        experiment = dataclasses.replace(self.experiment, **fields)
+        return dataclasses.replace(
+            self, training=dataclasses.replace(self.training, experiment=experiment)
         )
 
 
@@ -101,12 +96,16 @@ class Program:
     """Bytes that a device needs."""
     seconds: float
     """That lowering and compiling took, here."""
+    room: int | None = None
+    """Bytes that the compiler had to lay it out in, where it did not fit and says so: the device's,
+    less what the runtime keeps for itself."""
 
 
 def prepare_step(experiment: Experiment, devices: Sequence[jax.Device]) -> Step:
     """The step that `run` would compile on these devices, for the longest bucket.
 
-    No data is read and no array is made: a batch of no examples tells the shapes.
+    No data is read and no array is made: a batch of no examples tells the shapes. A batch that
+    grows is planned at its full size, which needs the most.
 
     Raises:
         InputError: a mesh that does not multiply, or a batch that does not divide.
@@ -114,8 +113,9 @@ def prepare_step(experiment: Experiment, devices: Sequence[jax.Device]) -> Step:
     objective, batching = experiment.objective, experiment.batching
     mesh = experiment.mesh.build(devices)
     length = batching.lengths[-1]
-    parts = rows_multiple(mesh) * experiment.accumulation
-    rows = rows_of_bucket(length, batching.tokens_per_batch, parts)
+    ramp = batching.ramp
+    multiple = rows_multiple(mesh) * ramp.parts(experiment.accumulation, multiple=1)
+    rows = ramp.full * rows_of_bucket(length, batching.tokens_per_batch // ramp.full, multiple)
     check_lengths([length], mesh)
     arrays = objective.collate(experiment.model, packed=batching.packing)([], rows, length)
     lies = batch_sharding(mesh)
@@ -123,12 +123,7 @@ def prepare_step(experiment: Experiment, devices: Sequence[jax.Device]) -> Step:
         name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=lies)
         for name, array in arrays.items()
     }
-    model = experiment.model.build(objective.task)
-    learning_rate = experiment.schedule.build(experiment.steps)
-    params = nn.meta.unbox(abstract_params(model))
-    optimizer = experiment.optimizer.build(learning_rate, params)
-    state = abstract_state(model, optimizer, mesh, **experiment.state_parts)
-    return Step(experiment, mesh, optimizer, learning_rate, state, batch)
+    return Step(assemble(experiment, mesh), batch, rows, length)
 
 
 def compile_step(step: Step) -> Program:
@@ -139,10 +134,11 @@ def compile_step(step: Step) -> Program:
             lowered = step.function().lower(step.state, step.batch)
             compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        needed = needed_bytes(str(error), device_bytes((step.state, step.batch)))
-        if needed is None:
+        found = needed_bytes(str(error), device_bytes((step.state, step.batch)))
+        if found is None:
             raise
-        return Program("", None, needed, time.perf_counter() - begin)
+        needed, room = found
+        return Program("", None, needed, time.perf_counter() - begin, room)
     stats = compiled.memory_analysis()
     memory = Memory(
         stats.argument_size_in_bytes,
@@ -170,21 +166,25 @@ def without_cache() -> Iterator[None]:
         compilation_cache.reset_cache()
 
 
+_SIZE = r"([\d.]+)([KMGT]?)i?B?"
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def needed_bytes(message: str, arguments: int) -> int | None:
-    """The need that libtpu names when a program does not fit; None for another complaint.
+def needed_bytes(message: str, arguments: int) -> tuple[int, int | None] | None:
+    """The need, and the room for it, that libtpu names when a program does not fit.
 
-    It speaks of all that lies in HBM, or of the temporaries alone, beside the arguments.
+    It speaks of all that lies in HBM, or of the temporaries alone, beside the arguments; then of
+    the room it does not say what it means. None for another complaint.
     """
-    whole = re.search(r"Used ([\d.]+)([KMGT]?)i?B? of [\d.]+[KMGT]?i?B? hbm", message)
-    if whole:
-        return round(float(whole[1]) * _UNITS[whole[2]])
-    temporaries = re.search(r"required for HLO temporaries \(([\d.]+)([KMGT]?)\)", message)
-    if temporaries:
-        return round(float(temporaries[1]) * _UNITS[temporaries[2]]) + arguments
+    if whole := re.search(rf"Used {_SIZE} of {_SIZE} hbm", message):
+        return _bytes(whole[1], whole[2]), _bytes(whole[3], whole[4])
+    if temporaries := re.search(rf"required for HLO temporaries \({_SIZE}\)", message):
+        return _bytes(temporaries[1], temporaries[2]) + arguments, None
     return None
+
+
+def _bytes(number: str, unit: str) -> int:
+    return round(float(number) * _UNITS[unit])
 
 
 def device_bytes(tree: Any) -> int:

@@ -17,6 +17,7 @@ from train.plan.search import (
     with_parts,
     with_remat,
 )
+from train.plan.text import GIB
 from train.plan.topology import (
     SHAPES,
     Topology,
@@ -24,8 +25,6 @@ from train.plan.topology import (
     larger,
     parse_topology,
 )
-
-GIB = 2**30
 
 
 def remedies(

@@ -10,7 +10,7 @@ import jax
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.sharding import MeshShape
-from train.evaluate import rows_multiple
+from train.placement import rows_multiple
 from train.plan.analysis import Plan, analyse
 from train.plan.apart import compile_apart
 from train.plan.estimate import Estimate, Kept, estimate, kept_for_backward
@@ -55,27 +55,30 @@ def with_remat(step: Step, remat: str) -> Step:
     """The same step under another policy; as it is where the family has none."""
     if step.remat == remat or not hasattr(step.experiment.model, "remat"):
         return step
-    model = dataclasses.replace(step.experiment.model, remat=remat)
-    experiment = dataclasses.replace(step.experiment, model=model)
-    return dataclasses.replace(step, experiment=experiment)
+    return step.changed(model=dataclasses.replace(step.experiment.model, remat=remat))
 
 
 def with_parts(step: Step, parts: int) -> Step | None:
-    """The same batch in so many parts; None where its rows do not divide."""
-    if step.rows % (rows_multiple(step.mesh) * parts):
+    """The same batch in so many parts; None where its rows do not divide, or noise needs more."""
+    if step.rows % (rows_multiple(step.mesh) * parts) or parts < _fewest_parts(step):
         return None
-    experiment = dataclasses.replace(step.experiment, accumulation=parts)
-    return dataclasses.replace(step, experiment=experiment)
+    return step.changed(accumulation=parts)
 
 
 def with_mesh(step: Step, mesh: MeshShape, devices: Sequence[jax.Device]) -> Step | None:
-    """The same batch in one part on another mesh; None where something does not divide."""
-    experiment = dataclasses.replace(step.experiment, mesh=mesh, accumulation=1)
+    """The same batch, in as few parts as can be, on another mesh; None if anything is uneven."""
+    parts = _fewest_parts(step)
+    experiment = dataclasses.replace(step.experiment, mesh=mesh, accumulation=parts)
     try:
         other = prepare_step(experiment, devices)
     except InputError:
         return None
     return other if other.rows == step.rows else None
+
+
+def _fewest_parts(step: Step) -> int:
+    """The noise scale is measured between parts."""
+    return 2 if step.experiment.noise_scale else 1
 
 
 def settings(step: Step) -> str:

@@ -32,14 +32,15 @@ def hbm_bytes(instruction: Instruction, computation: Computation, module: Module
         moved = instruction.shapes[0 if opcode == "copy-start" else 1]
         source = operands[0].shapes[0]
         return moved.hbm_bytes + (moved.bytes if source.hbm_bytes else 0)
-    written = sum(shape.hbm_bytes for shape in instruction.shapes)
+    results = instruction.shapes
+    if opcode.endswith("-start") and len(results) > len(operands):  # (operands, results, ...)
+        results = results[len(operands) : 2 * len(operands)]
+    written = sum(shape.hbm_bytes for shape in results)
     if opcode in SLICES:
         return 2 * written
     if opcode in ("dynamic-update-slice", "scatter"):
         update = operands[1 if opcode == "dynamic-update-slice" else 2]
         return 2 * sum(shape.bytes for shape in update.shapes) if written else 0
-    if opcode.endswith("-start"):  # a collective whose type repeats its operand
-        written = written // 2
     return written + sum(shape.hbm_bytes for operand in operands for shape in operand.shapes)
 
 

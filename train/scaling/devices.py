@@ -98,17 +98,14 @@ def seconds_per_step(experiment: Experiment, count: int) -> float:
     """
     import jax
 
-    from train.evaluate import place
+    from train.placement import place
     from train.plan.program import prepare_step
-    from train.state import create_state
 
     devices = jax.devices()
     if len(devices) < count:
         raise InputError(f"there are {len(devices)} devices, not {count}")
     step = prepare_step(experiment, devices[:count])
-    state = create_state(
-        step.model, step.optimizer, step.mesh, seed=experiment.seed, **experiment.state_parts
-    )
+    state = step.training.initial_state()
     arrays = random_batch(experiment, step.rows, step.length, experiment.seed)
     train_step, times = step.function(), []
     with jax.set_mesh(step.mesh):

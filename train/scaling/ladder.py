@@ -14,8 +14,8 @@ import flax.linen as nn
 import jax
 
 from flaxformers_edu.errors import InputError
-from flaxformers_edu.flops import training_flops
 from train.experiment import Experiment, differences, to_json
+from train.measure import step_flops
 from train.state import abstract_params
 
 NOT_COUNTED = re.compile(r"(^|/)embedding$|position")
@@ -101,10 +101,9 @@ def make_points(ladder: Ladder, default: Experiment, given: Experiment) -> tuple
 
 def training_flops_per_token(experiment: Experiment) -> float:
     """Closed form, of a row of the greatest length (of a pair: a token of its target)."""
-    model: Any = experiment.model
     length = experiment.batching.max_length
     shapes = dict.fromkeys(("input_ids", "decoder_input_ids"), (1, length))
-    return training_flops(model.forward_flops(shapes)) / length
+    return step_flops(experiment, shapes) / length
 
 
 def parametrisation_of(model: Any) -> str:

@@ -41,6 +41,17 @@ class Sweep:
     """Instead of the ladder: how far activations move in the first updates of its models, width by
     width, at one learning rate."""
 
+    def __post_init__(self) -> None:
+        """Raises InputError for a value that would fail after hours."""
+        if self.resamples < 1:
+            raise InputError(f"--resamples is {self.resamples}; it must be at least 1")
+        try:
+            re.compile(self.only)
+        except re.error as error:
+            raise InputError(
+                f"--only {self.only!r} is not a regular expression: {error}"
+            ) from error
+
 
 def sweep(points: Sequence[Point], base: Experiment, options: Sweep, workdir: Path) -> int:
     """Runs what is not finished yet, each point in its own folder; then fits and draws.

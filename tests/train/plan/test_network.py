@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from train.plan.costs import Collective
-from train.plan.network import route, seconds
+from train.plan.network import DCN, route, seconds, seconds_by_link
 from train.plan.topology import parse_topology
 
 MIB = 2**20
@@ -94,6 +94,16 @@ def test_between_slices_each_chip_carries_its_share():
     whole = tuple(range(8))
     assert route((whole,), mesh).links == "ICI xy + DCN"
     assert least("all-reduce", whole, mesh, topology) == pytest.approx(crossing / 4)
+
+
+def test_what_waits_for_the_slow_network_leaves_the_fast_one_free():
+    topology, mesh = parse_topology("v5p:2x2x1", slices=2), torus((2, 2, 1), (2, 4, 1), slices=2)
+    whole = tuple(range(8))
+    collective = Collective("all-reduce", MIB, (whole,), "")
+    by_link = seconds_by_link(collective, route((whole,), mesh), topology)
+    assert set(by_link) == {0, 1, DCN}
+    assert by_link[0] == by_link[1] == pytest.approx(2 * MIB * 3 / 4 / (2 * 100e9))
+    assert by_link[DCN] == seconds(collective, route((whole,), mesh), topology) > 2 * by_link[0]
 
 
 def test_cores_of_a_chip_need_no_link():

@@ -1,5 +1,6 @@
 """`python -m train plan` from end to end: one small step is compiled for four chips of TPU v5e."""
 
+import dataclasses
 import json
 
 import pytest
@@ -86,6 +87,22 @@ def test_what_does_not_fit_says_what_would(monkeypatch, capsys, tmp_path):
     assert "what would, by estimate: --accumulation 2 (" in printed
     record = json.loads((tmp_path / "plan.json").read_text())
     assert record["fits"] is False and record["times"] is None
+
+
+def test_what_the_compiler_refuses_does_not_fit_though_the_datasheet_has_room(
+    monkeypatch, capsys, tmp_path
+):
+    """A chip of 16 GiB, of which the runtime keeps a quarter of one."""
+    needed, room = int(15.9 * 2**30), int(15.75 * 2**30)
+    refused = Program("", None, needed, 1.0, room)
+    monkeypatch.setattr(command, "compile_step", lambda step: refused)
+    assert command.plan(EXPERIMENT, Options("v5e:2x2", output=tmp_path), WORDS) == 0
+    assert "does not fit: needs 15.90 GiB of 15.75" in capsys.readouterr().out
+    assert json.loads((tmp_path / "plan.json").read_text())["fits"] is False
+    silent = dataclasses.replace(refused, room=None)
+    monkeypatch.setattr(command, "compile_step", lambda step: silent)
+    assert command.plan(EXPERIMENT, Options("v5e:2x2"), WORDS) == 0
+    assert "does not fit" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

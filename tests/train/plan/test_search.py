@@ -1,5 +1,7 @@
 """Estimates, candidates and remedies; nothing is compiled here."""
 
+import dataclasses
+
 import pytest
 
 from flaxformers_edu.sharding import MeshShape
@@ -71,6 +73,15 @@ def test_candidates_are_distinct_and_keep_the_batch(step, devices):
     assert len({settings(one) for one in found}) == len(found) > 10
     assert {one.rows for one in found} == {8}
     assert all(one.mesh.size == 4 for one in found)
+
+
+def test_a_noise_scale_needs_two_parts(devices):
+    measured = dataclasses.replace(
+        gpt(MeshShape(data=1, fsdp=2, tensor=2)), accumulation=2, noise_scale=True
+    )
+    step = prepare_step(measured, devices)
+    found = list(candidates(step, TOPOLOGY, devices))
+    assert found and {one.experiment.accumulation for one in found} == {2, 4, 8}
 
 
 def plan(peak: int, seconds: float | None) -> Plan:

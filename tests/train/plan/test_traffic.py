@@ -48,6 +48,9 @@ ENTRY %main (w: f32[16,256], i: s32[], x: f32[256], y: f32[1,256]) -> f32[256] {
         ("f32[256]{0} fusion(%w, %i, %x), kind=kLoop, calls=%fused", 3),  # a row of %w, not all 16
         ("f32[16,256]{1,0} fusion(%w, %y, %i), kind=kLoop, calls=%stored", 2),
         ("(f32[256]{0:S(1)}, f32[256]{0}, u32[]{:S(2)}) copy-start(%x)", 1),
+        ("(f32[256]{0}, f32[1024]{0}) all-gather-start(%x)", 1 + 4),
+        ("f32[256]{0} all-reduce-start(%x)", 1 + 1),
+        ("(f32[256]{0}, f32[256]{0}, u32[], u32[]) collective-permute-start(%x)", 1 + 1),
         ("f32[256]{0} bitcast(%x)", 0),
         ('f32[256]{0} custom-call(%x), custom_call_target="ConcatBitcast"', 0),
         ('f32[256]{0} custom-call(%x), custom_call_target="tpu_custom_call"', 2),

@@ -7,7 +7,8 @@ import pytest
 
 from flaxformers_edu.errors import InputError
 from tests.train.scaling import tiny_ladder as tiny
-from train.__main__ import load_config, main
+from train.__main__ import main
+from train.commands.arguments import load_config
 from train.scaling.ladder import Point, cost_of, make_points
 from train.scaling.table import plan_table
 

@@ -66,6 +66,13 @@ def test_only_runs_what_matches(climbed, tmp_path, capsys):
         sweep(points, base, dataclasses.replace(OPTIONS, only="width5"), tmp_path / "some")
 
 
+def test_options_that_would_fail_after_hours():
+    with pytest.raises(InputError, match="--resamples is 0; it must be at least 1"):
+        Sweep(resamples=0)
+    with pytest.raises(InputError, match=r"--only 'width\(' is not a regular expression: missing"):
+        Sweep(only="width(")
+
+
 def test_points_file_of_another_version(tmp_path):
     (tmp_path / "points.json").write_text('[{"name": "a"}]')
     with pytest.raises(InputError, match="does not hold a ladder's points"):
