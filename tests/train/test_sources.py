@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.text.sentences import split_sentences
 from train.sources import (
     Jsonl,
     ParallelFiles,
@@ -20,7 +21,7 @@ from train.sources import (
     ToyKorean,
     Tsv,
 )
-from train.sources.stdlib_docs import sentences_of_docstring, split_sentences
+from train.sources.stdlib_docs import sentences_of_docstring
 
 
 def write(path: Path, text: str) -> str:

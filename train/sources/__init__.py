@@ -2,7 +2,8 @@
 
 Each class is the configuration of a source: an experiment holds one, the command line overrides
 its fields, and `load(split)` gives a random-access sequence of dicts. Pairs have the fields
-"source" and "target"; text has "text" (and documents "sentences").
+"source" and "target"; text has "text" (and documents "sentences"); for what a task of fine-tuning
+needs, `columns` names the fields.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flaxformers_edu.errors import InputError, unknown_name
-from train.sources import files
+from train.sources import files, wikitext
 from train.sources.base import SPLITS, Columns, Source, check_split
+from train.sources.benchmarks import known_columns
+from train.sources.columns import Picked, names_in, parse_columns
+from train.sources.conll import Conll
+from train.sources.hub import HuggingFaceDataset
+from train.sources.splits import Examples, given, load_part
+from train.sources.squad_json import SquadJson
 from train.sources.stdlib_code import stdlib_code
 from train.sources.stdlib_docs import stdlib_documents
 from train.sources.tfds import tfds_split
@@ -21,9 +28,12 @@ from train.sources.toy_korean import toy_korean
 __all__ = [
     "SPLITS",
     "Columns",
+    "Conll",
+    "HuggingFaceDataset",
     "Jsonl",
     "ParallelFiles",
     "Source",
+    "SquadJson",
     "StdlibCode",
     "StdlibDocs",
     "TextFile",
@@ -31,13 +41,6 @@ __all__ = [
     "ToyKorean",
     "Tsv",
 ]
-
-
-def _given(value: str, field: str, split: str) -> str:
-    check_split(split)
-    if not value:
-        raise InputError(f"there is no {split} data: set {field}")
-    return value
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class ParallelFiles:
     def load(self, split: str) -> Sequence[dict[str, Any]]:
         """Pairs {"source", "target"}."""
         check_split(split)
-        name = _given(getattr(self, split), split, split)
+        name = given(getattr(self, split), split, split)
         paths = []
         for language in (self.source, self.target):
             try:
@@ -120,26 +123,35 @@ class ParallelFiles:
 
 @dataclass(frozen=True)
 class Tsv:
-    """Tab-separated files with a pair or a text a line."""
+    """Tab-separated files with an example a line, without quoting."""
 
     train: str = ""
     """Training file (.tsv or .tsv.gz)."""
     validation: str = ""
-    """Validation file."""
+    """Validation file; the training file again: a part of it is held out."""
     test: str = ""
-    """Test file."""
+    """Test file; the training file again: a part of it is held out."""
     source: str = "0"
     """Column of the source (of the text, where target is empty): a name, or an index from 0."""
     target: str = "1"
     """Column of the target; empty for text alone."""
+    columns: tuple[str, ...] = ()
+    """Fields as NAME=COLUMN, such as text=sentence label=label; in place of source and target."""
     header: bool = False
     """Whether the first line names the columns."""
+    held_out: int = 10
+    """Percent of the lines of a shared file that are validation, and as many test: by a hash of
+    the first field."""
 
-    def load(self, split: str) -> Sequence[dict[str, Any]]:
-        """Pairs {"source", "target"}, or {"text"}."""
-        check_split(split)
-        path = _given(getattr(self, split), split, split)
-        return files.tsv_columns(path, _columns(self.source, self.target), header=self.header)
+    def load(self, split: str) -> Examples:
+        """Pairs {"source", "target"}, {"text"}, or the fields of `columns`."""
+        columns = _columns(self.source, self.target, self.columns)
+        names = {name: name for column in columns.values() for name in names_in(column)}
+
+        def read(path: str) -> Examples:
+            return Picked(files.tsv_columns(path, names, header=self.header), columns)
+
+        return load_part(self, split, read, _first_field)
 
 
 @dataclass(frozen=True)
@@ -152,39 +164,53 @@ class TextFile:
     """Validation file."""
     test: str = ""
     """Test file."""
-    unit: Literal["line", "document"] = "line"
-    """What an example is: a line, or lines up to a blank one (a sentence a line)."""
+    unit: Literal["line", "document", "article"] = "line"
+    """What an example is: a line; lines up to a blank one (a sentence a line); or an article of
+    WikiText, its headings left out and its punctuation put back."""
 
     def load(self, split: str) -> Sequence[dict[str, Any]]:
-        """Lines {"text"}, or documents {"text", "sentences"}."""
-        if self.unit not in ("line", "document"):
-            raise unknown_name("unit", self.unit, ("line", "document"))
+        """Lines {"text"}, or documents and articles {"text", "sentences"}."""
+        readers = {
+            "line": files.text_lines,
+            "document": files.text_documents,
+            "article": wikitext.articles,
+        }
+        if self.unit not in readers:
+            raise unknown_name("unit", self.unit, readers)
         check_split(split)
-        path = _given(getattr(self, split), split, split)
-        return files.text_lines(path) if self.unit == "line" else files.text_documents(path)
+        return readers[self.unit](given(getattr(self, split), split, split))
 
 
 @dataclass(frozen=True)
 class Jsonl:
-    """Files with one JSON object a line."""
+    """Files with a JSON object a line (.jsonl), or with one array of objects (.json)."""
 
     train: str = ""
-    """Training file (.jsonl or .jsonl.gz)."""
+    """Training file (.jsonl, .json, or either with .gz)."""
     validation: str = ""
-    """Validation file."""
+    """Validation file; the training file again: a part of it is held out."""
     test: str = ""
-    """Test file."""
+    """Test file; the training file again: a part of it is held out."""
     source: str = "source"
     """Key of the source (of the text, where target is empty); empty keeps objects as they are."""
     target: str = "target"
     """Key of the target; empty for text alone."""
+    columns: tuple[str, ...] = ()
+    """Fields as NAME=KEY, such as text=premise label=labels/label; in place of source and
+    target."""
+    held_out: int = 10
+    """Percent of the objects of a shared file that are validation, and as many test: by a hash of
+    the first field."""
 
-    def load(self, split: str) -> Sequence[dict[str, Any]]:
-        """Pairs {"source", "target"}, {"text"}, or the objects themselves."""
-        check_split(split)
-        path = _given(getattr(self, split), split, split)
-        columns = _columns(self.source, self.target) if self.source else {}
-        return files.jsonl_columns(path, columns)
+    def load(self, split: str) -> Examples:
+        """Pairs {"source", "target"}, {"text"}, the fields of `columns`, or whole objects."""
+        whole = not self.source and not self.columns
+        columns = {} if whole else _columns(self.source, self.target, self.columns)
+
+        def read(path: str) -> Examples:
+            return files.json_objects(path, columns)
+
+        return load_part(self, split, read, _first_field)
 
 
 @dataclass(frozen=True)
@@ -197,6 +223,9 @@ class Tfds:
     """Feature of the source (of the text, where target is empty); a/b is b within a."""
     target: str = "en"
     """Feature of the target; empty for text alone."""
+    columns: tuple[str, ...] = ()
+    """Fields as NAME=FEATURE, in place of source and target; empty: those known for GLUE, SuperGLUE
+    and SQuAD."""
     train: str = "train"
     """Name of the dataset's training split."""
     validation: str = "validation"
@@ -209,18 +238,25 @@ class Tfds:
     """Download and prepare the dataset where it is not on disk."""
 
     def load(self, split: str) -> Sequence[dict[str, Any]]:
-        """Pairs {"source", "target"}, or {"text"}."""
+        """Pairs {"source", "target"}, {"text"}, or the fields of `columns`."""
         check_split(split)
         return tfds_split(
             self.name,
-            _given(getattr(self, split), split, split),
-            _columns(self.source, self.target),
+            given(getattr(self, split), split, split),
+            _columns(self.source, self.target, self.columns or known_columns(self.name)),
             data_dir=self.data_dir,
             download=self.download,
         )
 
 
-def _columns(source: str, target: str) -> dict[str, str]:
+def _columns(source: str, target: str, columns: tuple[str, ...]) -> dict[str, str]:
+    """Field -> column."""
+    if columns:
+        return parse_columns(columns)
     if not source:
         raise InputError("source must name a column")
     return {"source": source, "target": target} if target else {"text": source}
+
+
+def _first_field(example: dict[str, Any]) -> str:
+    return str(next(iter(example.values())))

@@ -9,12 +9,13 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flaxformers_edu.errors import InputError
 from train.sources.base import Columns
+from train.sources.columns import picked, value_at
 
 
 def find_file(path: str | Path) -> Path:
@@ -135,13 +136,35 @@ def text_documents(path: str | Path) -> Columns:
     return Columns({"text": texts, "sentences": documents})
 
 
-def jsonl_columns(path: str | Path, columns: dict[str, str]) -> Sequence[dict[str, Any]]:
-    """Objects of a file with one JSON object a line.
+def read_json(path: str | Path) -> Any:
+    """The value in a JSON file.
 
-    columns: field of the examples -> key of the objects; empty keeps the objects as they are.
-    Raises InputError for a line that is no JSON object or lacks a key.
+    Raises InputError where it is none.
+    """
+    try:
+        return json.loads("\n".join(read_lines(path)))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{find_file(path)} is not valid JSON: {error}") from error
+
+
+def json_objects(path: str | Path, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Objects of a file with one JSON object a line or, named .json, with an array of them.
+
+    columns: field of the examples -> key of the objects, in the terms of `train.sources.columns`;
+    empty keeps the objects as they are.
+    Raises InputError for a line or an element that is no JSON object or lacks a key.
     """
     path = find_file(path)
+    if path.name.removesuffix(".gz").endswith(".json"):
+        values = read_json(path)
+        if not isinstance(values, list):
+            raise InputError(f"{path} holds no JSON array of objects")
+        return [
+            _fields(value, columns, f"{path}, element {index}")
+            for index, value in enumerate(values)
+        ]
     examples = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
@@ -150,14 +173,22 @@ def jsonl_columns(path: str | Path, columns: dict[str, str]) -> Sequence[dict[st
             value = json.loads(line)
         except ValueError as error:
             raise InputError(f"{path}, line {number} is not valid JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise InputError(f"{path}, line {number} is not a JSON object")
-        for key in columns.values():
-            if key not in value:
-                near = difflib.get_close_matches(key, value, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise InputError(
-                    f"{path}, line {number} has no key {key!r}; {hint}keys: {', '.join(value)}"
-                )
-        examples.append({f: value[key] for f, key in columns.items()} if columns else value)
+        examples.append(_fields(value, columns, f"{path}, line {number}"))
     return examples
+
+
+def _fields(value: Any, columns: Mapping[str, str], where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} is not a JSON object")
+    if not columns:
+        return value
+    try:
+        return {
+            field: picked(column, lambda name: value_at(value, name))
+            for field, column in columns.items()
+        }
+    except KeyError as error:
+        key = error.args[0]
+        near = difflib.get_close_matches(key, value, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"{where} has no key {key!r}; {hint}keys: {', '.join(value)}") from error

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from flaxformers_edu.text.sentences import split_sentences
 from train.sources.base import Columns, check_split, split_of
 
 SKIPPED_FOLDERS = frozenset(
@@ -27,9 +28,7 @@ SKIPPED_FOLDERS = frozenset(
 HELD_OUT_PERCENT = 5
 MIN_WORDS = 4
 MIN_LETTERS = 0.75  # of a sentence's characters; less is a signature, a path or a table
-ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "cf.", "vs.", "Mr.", "Dr.", "No.", "resp.")
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z])")
 _LIST_ITEM = re.compile(r"^(?:[-*o+]|\(?\d+[.)]|:\w[^:]*:|@\w+)\s")
 _TABLE = re.compile(r"[-=+~^]{3,}|\||\S {3,}\S|\t")
 
@@ -120,21 +119,3 @@ def prose_paragraphs(docstring: str) -> list[str]:
         if is_prose and not indented and len(indents) <= 1:
             paragraphs.append(" ".join(line.strip() for line in lines))
     return paragraphs
-
-
-def split_sentences(paragraph: str) -> list[str]:
-    """Split after . ! ? before a capital, but not after common abbreviations.
-
-    >>> split_sentences("Use it, e.g. Python does. It works (mostly). Done")
-    ['Use it, e.g. Python does.', 'It works (mostly).', 'Done']
-    """
-    pieces: list[str] = []
-    start = 0
-    for found in _SENTENCE_END.finditer(paragraph):
-        piece = paragraph[start : found.end()].strip()
-        if piece.endswith(ABBREVIATIONS) or re.search(r"\b[A-Z]\.$", piece):
-            continue
-        pieces.append(piece)
-        start = found.end()
-    rest = paragraph[start:].strip()
-    return [*pieces, rest] if rest else pieces

@@ -11,20 +11,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flaxformers_edu.errors import InputError
+from train.sources.columns import by_name, names_in, picked, value_at
 
 FILE_FORMAT = "array_record"
 CATEGORIES = ("text", "translate", "summarization", "question_answering", "text_simplification")
 
 
 class TfdsSplit(Sequence):
-    """A split of a dataset, its features renamed and its bytes decoded to str."""
+    """A split of a dataset: features renamed, bytes decoded to str, classes by their names."""
 
-    def __init__(self, data: Sequence[Any], columns: Mapping[str, str], name: str) -> None:
-        """columns: field of the examples -> feature; "a/b" is feature b within a."""
+    def __init__(
+        self,
+        data: Sequence[Any],
+        columns: Mapping[str, str],
+        name: str,
+        classes: Mapping[str, Sequence[str]],
+    ) -> None:
+        """columns: field of the examples -> feature, in the terms of `train.sources.columns`.
+        classes: feature -> names of the classes that it numbers.
+        """
         self.data = data
         self.columns = dict(columns)
         self.name = name
+        self.classes = dict(classes)
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -34,20 +46,26 @@ class TfdsSplit(Sequence):
         """Example `index`. Raises InputError for text that is not UTF-8."""
         index = range(len(self))[index]
         example = self.data[index]
-        fields = {}
-        for field, feature in self.columns.items():
-            value = example
-            for part in feature.split("/"):
-                value = value[part]
-            if isinstance(value, bytes):
-                try:
-                    value = value.decode()
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        f"example {index} of {self.name} is not valid UTF-8 in {feature!r}"
-                    ) from error
-            fields[field] = value
-        return fields
+
+        def value_of(feature: str) -> Any:
+            try:
+                value = _plain(value_at(example, feature))
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"example {index} of {self.name} is not valid UTF-8 in {feature!r}"
+                ) from error
+            return by_name(value, self.classes.get(feature))
+
+        return {field: picked(column, value_of) for field, column in self.columns.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Bytes as text, arrays as lists, numbers as Python's."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, np.ndarray):
+        return [_plain(inner) for inner in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def tfds_split(
@@ -101,15 +119,18 @@ def tfds_split(
             raise InputError(
                 f"TFDS dataset {name!r} could not be downloaded and prepared: {_first_line(error)}"
             ) from error
-    if split not in builder.info.splits:
+    if split.partition("[")[0] not in builder.info.splits:  # train[:99%] is a part of train
         near = difflib.get_close_matches(split, list(builder.info.splits), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(
             f"TFDS dataset {name!r} has no split {split!r}; {hint}"
             f"splits: {', '.join(builder.info.splits)}"
         )
-    for feature in columns.values():
-        _check_feature(builder.info.features, feature, name)
+    features = {
+        feature: _feature(builder.info.features, feature, name)
+        for column in columns.values()
+        for feature in names_in(column)
+    }
     try:
         data = builder.as_data_source(split=split)
     except NotImplementedError as error:
@@ -117,10 +138,15 @@ def tfds_split(
             f"TFDS dataset {name!r} in {builder.data_path} is not in a format with random access; "
             f"run `{prepare}`"
         ) from error
-    return TfdsSplit(data, columns, name)
+    classes = {feature: found.names for feature, found in features.items() if _has_names(found)}
+    return TfdsSplit(data, columns, name, classes)
 
 
-def _check_feature(features: Any, feature: str, name: str) -> None:
+def _has_names(feature: Any) -> bool:
+    return getattr(feature, "names", None) is not None  # a ClassLabel, or a sequence of them
+
+
+def _feature(features: Any, feature: str, name: str) -> Any:
     for part in feature.split("/"):
         known = list(features.keys()) if hasattr(features, "keys") else []
         if part not in known:
@@ -131,6 +157,7 @@ def _check_feature(features: Any, feature: str, name: str) -> None:
                 f"features: {', '.join(known) or 'none'}"
             )
         features = features[part]
+    return features
 
 
 def _first_line(error: Exception) -> str:
