@@ -29,6 +29,8 @@ from train.manifest import (
 )
 from train.state import TrainState
 
+FOLDER = "checkpoints"
+
 UNFINISHED = ("*orbax-checkpoint-tmp*", "*.deleted")
 """Names of what a killed process was still writing or removing."""
 
@@ -72,7 +74,7 @@ class Checkpoints:
         read_only: bool = False,
     ) -> None:
         """Keeps the newest `keep_last`, the best by `metric`, and every `keep_every`-th step."""
-        self.folder = workdir.absolute() / "checkpoints"
+        self.folder = workdir.absolute() / FOLDER
         self.metric = metric
         self._sign = 1.0 if higher_is_better else -1.0
         self._keep_last, self._keep_every = keep_last, keep_every
@@ -206,9 +208,7 @@ class Checkpoints:
         self._remove_unfinished()
 
     def _listed(self) -> list[int]:
-        if not self.folder.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+        return steps_in(self.folder.parent)
 
     def _choose(self, which: str) -> int:
         steps = self._listed()
@@ -293,6 +293,13 @@ class Checkpoints:
         for pattern in UNFINISHED:
             for path in self.folder.glob(pattern):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def steps_in(workdir: Path) -> list[int]:
+    """Steps of which there is a checkpoint in a run's folder, ascending."""
+    folder = workdir / FOLDER
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:

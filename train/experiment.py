@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import flax.linen as nn
+import numpy as np
 from jaxtyping import Array
 
 from flaxformers_edu.errors import InputError, unknown_name
@@ -20,6 +21,7 @@ from flaxformers_edu.optim.schedules import Schedule
 from flaxformers_edu.sharding import MeshShape
 from flaxformers_edu.text.tokenizer import Tokenizer
 from train.bad_steps import BadSteps
+from train.examples import EncodedExamples
 from train.pipeline import Batching
 from train.profiling import parse_steps
 
@@ -36,10 +38,13 @@ class ModelConfig(Protocol):
     def build(self, task: str) -> nn.Module: ...
 
     def forward_flops(
-        self, shapes: Mapping[str, tuple[int, ...]], *, masked: bool = False
+        self, shapes: Mapping[str, tuple[int, ...]], *, masked: bool = False, task: str = "base"
     ) -> dict[str, float]:
         """FLOPs of a forward pass by part, in the conventions of `flaxformers_edu.flops`."""
         ...
+
+
+EncodedRow = dict[str, list[int]] | dict[str, list[float]] | dict[str, list[int] | list[float]]
 
 
 class Objective(Protocol):
@@ -48,12 +53,22 @@ class Objective(Protocol):
     task: str
     metric: str
     higher_is_better: bool
+    predicts: bool
+    """Whether it is judged by what the model says of examples: then it is a PredictingObjective."""
     generates: bool
-    """Whether it is judged by what the model writes; then it is a GenerativeObjective."""
+    """Whether the model says it in a text of its own: then it is a GenerativeObjective."""
 
     def texts(self, example: Mapping[str, Any]) -> list[str]: ...
 
-    def encode(self, example: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, list[int]]: ...
+    def encode(
+        self, example: Mapping[str, Any], tokenizer: Tokenizer, *, max_length: int
+    ) -> EncodedRow | list[EncodedRow]:
+        """An example as numbers: one row, or several where one row of max_length cannot hold it.
+
+        Where the objective has `encode_corpus(examples, tokenizer, *, max_length, seed)`, which
+        yields rows made of the whole corpus, that is used instead.
+        """
+        ...
 
     def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]: ...
 
@@ -66,21 +81,46 @@ class Objective(Protocol):
         ...
 
 
-class GenerativeObjective(Objective, Protocol):
-    """What the trainer knows of an objective whose predictions are texts of their own."""
+class PredictingObjective(Objective, Protocol):
+    """What the trainer knows of an objective whose predictions are compared with the truth."""
 
     def predict(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
-    ) -> Array: ...
+    ) -> dict[str, Array]:
+        """What the model says of each row of a batch: arrays whose first axis is the rows."""
+        ...
+
+    def outcomes(
+        self,
+        rows: Sequence[Mapping[str, np.ndarray]],
+        encoded: EncodedExamples,
+        examples: Sequence[Mapping[str, Any]],
+        tokenizer: Tokenizer,
+    ) -> list[Any]:
+        """One outcome an example, fit for JSON.
+
+        rows[i] is what `predict` said of encoded[i], which came from the example
+        encoded.origins[i].
+        """
+        ...
+
+    def score(
+        self, outcomes: Sequence[Any], examples: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]: ...
+
+
+class GenerativeObjective(PredictingObjective, Protocol):
+    """What the trainer knows of one whose predictions are texts, found by `decoding.generate`.
+
+    `predict` is given the settings of the search; outcomes are texts.
+    """
 
     def alignment(
         self, model: nn.Module, params: Any, source_ids: Sequence[int], target_ids: Sequence[int]
     ) -> Array: ...
 
-    def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]: ...
 
-
-TokenizerKind = Literal["unigram", "bpe", "folder"]
+TokenizerKind = Literal["unigram", "bpe", "albert", "wordpiece", "byte_bpe", "folder"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +128,18 @@ class TokenizerSpec:
     """Where the tokeniser comes from. Its size is model.vocab_size."""
 
     kind: TokenizerKind = "unigram"
-    """unigram or bpe: sentencepiece, trained on the training split; folder: taken as it is."""
+    """Trained on the training split: unigram, bpe (sentencepiece), albert (unigram with ALBERT's
+    template), wordpiece (BERT's), byte_bpe (RoBERTa's); folder: taken as it is."""
     folder: str = ""
-    """For kind folder: where spm.model or tokenizer.json lies."""
+    """For kind folder: where spm.model, tokenizer.json, vocab.txt or vocab.json lies."""
     max_examples: int = 1_000_000
     """Examples that it is trained on at most, taken evenly from the training split."""
     byte_fallback: bool = False
     """Characters outside the vocabulary become bytes instead of the unknown token."""
+    lower_case: bool = True
+    """For wordpiece and albert: whether text is lower-cased."""
+    strip_accents: bool = False
+    """For wordpiece and albert: whether accents are taken off, which takes Hangul apart."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(TokenizerKind):
@@ -169,14 +214,21 @@ class Experiment:
     eval_every: int = 200
     """Steps between evaluations on the validation split."""
     eval_examples: int = 200
-    """Validation examples that are predicted and scored then, 0: none; the loss is over all.
-    Objectives that are judged by their loss alone predict none."""
+    """Validation examples for which texts are generated and scored then, 0: none. The loss, and
+    the scores of objectives that generate nothing, are over all."""
     checkpoint_every: int = 200
     """Steps between checkpoints; the best by the objective's metric is kept, and the last."""
     keep_last: int = 2
     """Newest checkpoints that are kept."""
     keep_every: int = 0
     """Besides, checkpoints of steps that are a multiple of this are kept for ever; 0: none."""
+    init: str = ""
+    """Folder of a run, or of Hugging Face, that the body begins from; its sizes and its tokeniser
+    are taken, the task's head is new. Empty: random numbers."""
+    teacher: str = ""
+    """Folder of a run, or of Hugging Face, that the student of a distillation learns from."""
+    patience: int = 0
+    """Evaluations in a row without a better metric after which the run ends; 0: never."""
     seed: int = 0
     """Of parameters, dropout and the order of the data."""
     profile: str = ""
@@ -187,7 +239,7 @@ class Experiment:
         for field in ("steps", "accumulation", *every, "keep_last"):
             if getattr(self, field) < 1:
                 raise InputError(f"{field} is {getattr(self, field)}; it must be at least 1")
-        for field in ("seed", "eval_examples", "keep_every"):
+        for field in ("seed", "eval_examples", "keep_every", "patience"):
             if getattr(self, field) < 0:
                 raise InputError(f"{field} is {getattr(self, field)}; it must be 0 or more")
         parse_steps(self.profile)
@@ -219,7 +271,7 @@ class Experiment:
 MAY_CHANGE = (
     *("name", "steps", "mesh", "decoding"),
     *("log_every", "eval_every", "eval_examples", "checkpoint_every", "keep_last", "keep_every"),
-    "profile",
+    *("patience", "profile"),
     *("bad_steps.max_in_a_row", "bad_steps.leave_out", "bad_steps.max_rollbacks"),
 )
 """Fields that a resumed run may change: all others decide what its numbers mean. The limits of

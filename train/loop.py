@@ -8,26 +8,21 @@ import jax
 import numpy as np
 
 from flaxformers_edu.sharding import check_lengths
-from train import peers
+from train import initial, patience, peers
+from train.assemble import assemble
+from train.checkpoint import steps_in
 from train.compiled import CompiledStep
-from train.evaluate import (
-    Evaluator,
-    encode_split,
-    on_host,
-    open_checkpoints,
-    params_shapes,
-    place,
-    rows_multiple,
-    rows_of_process,
-)
-from train.experiment import Decoding, Experiment, to_json
+from train.describe import described, shown
+from train.evaluate import Evaluator, encode_split
+from train.experiment import Experiment, to_json
 from train.log import METRICS, NoLog, RunLog, finished_at
 from train.measure import Work, peak_of
 from train.pipeline import TrainData
-from train.prepare import check_folder, load_split, open_for_training, write_config
+from train.placement import check_rows, on_host, place, rows_multiple, rows_of_process
+from train.prepare import check_folder, open_for_training, write_config
 from train.profiling import Profiler
-from train.state import abstract_state, count, create_state, shardings_of
-from train.step import make_train_step
+from train.restore import open_checkpoints
+from train.splits import load_splits
 from train.summary import write_summary
 from train.watch import CHECKED, BadStep, Meter, Stopped, StopSignal
 
@@ -54,7 +49,8 @@ def run(experiment: Experiment, workdir: Path, *, resume: str = "newest") -> int
     peers.first_decides(lambda: check_folder(experiment, workdir))
     peers.check_shared(workdir)
     finished = peers.first_decides(lambda: finished_at(workdir / METRICS)) or 0
-    if finished >= experiment.steps:
+    stopped = peers.first_decides(lambda: patience.is_out(experiment, workdir))
+    if finished >= experiment.steps or (finished and stopped):
         if peers.index() == 0:
             print(f"{workdir} holds this run, finished at step {finished:,}: nothing is left to do")
         return DONE
@@ -69,22 +65,23 @@ class Training:
         self.experiment, self.resume = experiment, resume
         objective, batching = experiment.objective, experiment.batching
 
-        # --- Mesh ---------------------------------------------------------------------------------
+        # --- What can be refused before any data is read ------------------------------------------
+        experiment.schedule.build(experiment.steps)
         self.mesh = experiment.mesh.build()
 
         # --- Data: a pure function of (seed, step) ------------------------------------------------
-        train_examples = experiment.source.load("train")
-        validation_examples = experiment.source.load("validation")
-        test_examples = load_split(experiment.source, "test")
-        self.folder = open_for_training(experiment, workdir, train_examples)
+        train_examples, validation_examples, test_examples = load_splits(experiment)
+        folder = open_for_training(experiment, workdir, train_examples)
+        smallest = rows_multiple(self.mesh) * batching.ramp.parts(experiment.accumulation, 1)
+        multiple = folder.rows_multiple_of or smallest
+        self.folder = dataclasses.replace(folder, rows_multiple_of=multiple)
         part, parts = rows_of_process(self.mesh)
         self.data = TrainData(
             self.folder.encode(train_examples, batching),
             objective.collate(experiment.model, packed=batching.packing),
             batching,
             seed=experiment.seed,
-            rows_multiple_of=rows_multiple(self.mesh)
-            * batching.ramp.parts(experiment.accumulation, multiple=1),
+            rows_multiple_of=multiple,
             process_index=part,
             process_count=parts,
         )
@@ -92,28 +89,21 @@ class Training:
             mine = {"the tokeniser": self.folder.tokenizer.fingerprint}
             peers.check_same({**mine, "the training data": self.data.examples.fingerprint})
         check_lengths((length for _, length in self.data.shapes), self.mesh)
+        parts_of_rows = self.data.parts_of_rows(experiment.accumulation)
+        check_rows(self.data.shapes, parts_of_rows, self.mesh)
         self.validation = encode_split(self.folder, validation_examples)
         self.test = test_examples and encode_split(self.folder, test_examples)
 
         # --- Model, optimiser, update: shapes only ------------------------------------------------
-        self.learning_rate = experiment.schedule.build(experiment.steps)
-        self.optimizer = experiment.optimizer.build(self.learning_rate, params_shapes(self.folder))
-        self.abstract = abstract_state(
-            self.folder.model, self.optimizer, self.mesh, **experiment.state_parts
+        self.assembled = assemble(experiment, self.mesh)
+        self.train_step = CompiledStep(self.assembled.step(parts_of_rows))
+
+        # --- What it begins from, unless it has begun ---------------------------------------------
+        begun = peers.first_decides(lambda: bool(steps_in(workdir)))
+        self.beginning = (
+            None if begun else initial.load(experiment, self.assembled.state, self.mesh)
         )
-        step = make_train_step(
-            self.folder.model,
-            objective,
-            self.optimizer,
-            self.learning_rate,
-            seed=experiment.seed,
-            accumulation=self.data.parts_of_rows(experiment.accumulation),
-            ema_decay=experiment.ema_decay,
-            measure_noise=experiment.noise_scale,
-            bad_steps=experiment.bad_steps,
-            shardings=shardings_of(self.abstract),
-        )
-        self.train_step = CompiledStep(step)
+        self.begun_from = self.beginning.told if self.beginning else ""
         self.rollbacks = 0  # to the checkpoint that this stretch of the run began from
 
     def run(self) -> int:
@@ -169,20 +159,19 @@ class Training:
             self.log.say(f"checkpoint {aside} is damaged: set aside as {aside}.damaged")
         peak = peak_of(self.mesh, experiment.model.dtype)
         self.meter = Meter(peak.total, experiment.bad_steps.tolerated, self.note_skipped)
-        self.log.say(f"{self.description()}\n{peak.description()}")
+        about = (experiment, self.mesh, self.data, self.state, self.start, self.begun_from)
+        self.log.say(f"{described(*about)}\n{peak.description()}")
 
     def restore_newest(self) -> int:
         """The state of the newest checkpoint, or of step 0 where there is none; its step."""
         if steps := self.checkpoints.steps():
-            self.state = self.checkpoints.restore(steps[-1], self.abstract)
+            self.state = self.checkpoints.restore(steps[-1], self.assembled.state)
         else:
-            self.state = create_state(
-                self.folder.model,
-                self.optimizer,
-                self.mesh,
-                seed=self.experiment.seed,
-                **self.experiment.state_parts,
-            )
+            self.state = self.assembled.initial_state()
+            # A step takes the arrays of its state for itself: a second beginning reads them again.
+            found = self.beginning or initial.load(self.experiment, self.assembled.state, self.mesh)
+            self.beginning = None
+            self.state = found.of(self.state, self.experiment.model) if found else self.state
         guard = self.state.guard
         self.offset = 0 if guard is None else int(guard.offset)
         return steps[-1] if steps else 0
@@ -191,9 +180,12 @@ class Training:
         """Steps to the end, going back from bad ones where that is the policy."""
         if self.to_evaluate:
             self.validate(self.start)
+        if self.out_of_patience():
+            return
         while True:
             try:
-                return self.advance()
+                self.advance()
+                return
             except BadStep as bad:
                 self.go_back(bad)
 
@@ -208,17 +200,21 @@ class Training:
                     self.compile(batch)
                 self.profiler.before(step, self.meter.paused)
                 self.state, metrics = self.train_step(self.state, batch)
-            self.meter.add(step, metrics, Work.of(experiment.model, batch))
+            self.meter.add(step, metrics, Work.of(experiment, batch))
             if self.profiler.after(step, self.meter.paused):
                 self.log.say(f"trace of steps {experiment.profile}: {self.profiler.folder}")
             if step % experiment.log_every == 0 or step == experiment.steps:
                 epoch = self.data.epochs_before(step + self.offset)
-                self.log.train(step, {**self.meter.read(), "epoch": epoch})
+                measures = experiment.objective.measures(self.meter.read())
+                self.log.train(step, {**measures, "epoch": epoch})
             if step % experiment.checkpoint_every == 0 or self.evaluates_at(step):
                 self.meter.check()
                 self.checkpoints.save(self.state)
             if self.evaluates_at(step):
                 self.validate(step)
+                if self.out_of_patience():
+                    self.log.say(f"stopped at step {step:,}: nothing better was found lately")
+                    return
             if self.stop.due():
                 try:
                     self.meter.check()
@@ -275,17 +271,21 @@ class Training:
         """Whether the validation split is scored after this step."""
         return step % self.experiment.eval_every == 0 or step == self.experiment.steps
 
+    def out_of_patience(self) -> bool:
+        """Whether evaluations have not found anything better for as long as that is waited for."""
+        workdir = self.folder.workdir
+        return peers.first_decides(lambda: patience.is_out(self.experiment, workdir))
+
     def validate(self, step: int) -> None:
-        """Validation loss and the score of greedy predictions, noted with the checkpoint."""
+        """Validation loss and scores, noted with the checkpoint."""
         experiment, params = self.experiment, self.state.eval_params
         with self.meter.paused():
-            found = self.evaluator.loss(params, self.validation)
-            if experiment.eval_examples and experiment.objective.generates:
-                some = self.validation.first(experiment.eval_examples)
-                longest = experiment.decoding.max_new_tokens
-                greedy = Decoding(num_beams=1, max_new_tokens=longest)
-                predictions = self.evaluator.predict(params, some, greedy)
-                found |= experiment.objective.score(predictions, some.references)
+            found = self.evaluator.validate(
+                params,
+                self.validation,
+                generated=experiment.eval_examples,
+                max_new_tokens=experiment.decoding.max_new_tokens,
+            )
             self.log.record(step, "eval", **found)
             self.log.say(f"step {step:>6}/{experiment.steps}  validation: {shown(found)}")
             self.checkpoints.rate(step, found)
@@ -294,7 +294,9 @@ class Training:
         """Scores the best checkpoint on unseen examples, draws the report, closes the record."""
         self.checkpoints.wait()
         last, best = int(self.state.step), self.checkpoints.choose("best")
-        chosen = self.state if best == last else self.checkpoints.restore(best, self.abstract)
+        chosen = (
+            self.state if best == last else self.checkpoints.restore(best, self.assembled.state)
+        )
         params = chosen.eval_params
         # A source without a test split is judged by what it has.
         name, split = ("test", self.test) if self.test else ("validation", self.validation)
@@ -303,35 +305,12 @@ class Training:
             params = on_host(params)  # process 0 draws alone: no array of others can help it
         if peers.index() > 0:
             return
-        summary = write_summary(self.folder, params, split, predictions, self.learning_rate)
+        summary = write_summary(
+            self.folder, params, split, predictions, self.assembled.learning_rate
+        )
         if summary.samples:
             self.log.say("\n".join(summary.samples))
         self.log.say(f"{name}, checkpoint of step {best}: {shown(scores)}")
         self.log.say("report: " + ", ".join(str(path) for path in summary.paths))
         named = {f"{name}/{metric}": value for metric, value in scores.items()}
         self.log.record(last, "test", **named, best_step=best, final=True)
-
-    def description(self) -> str:
-        """What is about to run, in a few lines."""
-        experiment, data = self.experiment, self.data
-        axes = [f"{axis} {size}" for axis, size in self.mesh.shape.items() if size > 1]
-        shape = f" ({' x '.join(axes)})" if axes else ""
-        dropped = data.examples.num_dropped
-        return "\n".join(
-            [
-                f"{experiment.name}: {count(self.state.params):,} parameters on {self.mesh.size} "
-                f"{jax.devices()[0].platform} device(s){shape}"
-                + (f" of {peers.number()} processes" if peers.number() > 1 else ""),
-                f"{len(data.examples):,} training examples, {data.steps_per_epoch:,} batches an "
-                f"epoch in {len(data.shapes)} shape(s)"
-                + (f"; {dropped:,} over the maximum length were dropped" if dropped else ""),
-                f"resumed from step {self.start:,} of {experiment.steps:,}"
-                if self.start
-                else f"{experiment.steps:,} steps from seed {experiment.seed}",
-            ]
-        )
-
-
-def shown(numbers: dict[str, float]) -> str:
-    """Names and values in a line for people."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())

@@ -5,7 +5,6 @@ import functools
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +14,7 @@ from jaxtyping import Array
 from flaxformers_edu.devices import device_named
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.flops import training_flops
+from train.experiment import Experiment
 from train.units import in_flops
 
 
@@ -28,12 +28,22 @@ class Work:
     """FLOPs of the model, forward and backward, in the conventions of `flaxformers_edu.flops`."""
 
     @classmethod
-    def of(cls, model_config: Any, batch: Mapping[str, Array]) -> "Work":
-        """The work for a global batch."""
+    def of(cls, experiment: Experiment, batch: Mapping[str, Array]) -> "Work":
+        """The work of an experiment's step for a global batch."""
         shapes = {name: x.shape for name, x in batch.items()}
         predicted = shapes.get("decoder_input_ids", shapes["input_ids"])
-        flops = training_flops(model_config.forward_flops(shapes))
-        return cls(math.prod(predicted), flops)
+        return cls(math.prod(predicted), step_flops(experiment, shapes))
+
+
+def step_flops(experiment: Experiment, shapes: Mapping[str, tuple[int, ...]]) -> float:
+    """FLOPs of a training step, in closed form, for a batch of these shapes.
+
+    An objective that chooses on the device what it predicts says so by `shapes(shapes)`.
+    """
+    objective = experiment.objective
+    if hasattr(objective, "shapes"):
+        shapes = objective.shapes(shapes)
+    return training_flops(experiment.model.forward_flops(shapes, task=objective.task))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,16 +4,14 @@ Nothing here has a state to save: batch `step` is computed from the seed and the
 run resumed anywhere sees what it would have seen, and the global batch does not depend on how
 many processes share it.
 
-    examples = encode_examples(source, encode, batching)          # once, up front
+    examples = encode_examples(source, encode, batching)  # once, up front: train/encoding.py
     data = TrainData(examples, collate, batching, seed=0, rows_multiple_of=8)
     for step, batch in enumerate(data.iterate(start_step), start_step): ...
 """
 
-import hashlib
 import sys
 import threading
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,14 +26,13 @@ from flaxformers_edu.text.batching import (
     plan_epoch,
     rows_of_bucket,
 )
+from train.examples import EncodedExamples
 from train.ramp import Ramp
 
 Arrays = dict[str, np.ndarray]
 # What the objective passes in: (examples, or groups of examples when packing; rows; length).
 Collate = Callable[[Sequence[Any], int, int], Arrays]
-Encode = Callable[[Mapping[str, Any]], Mapping[str, Sequence[int]]]
 
-SOURCE, TARGET = "input_ids", "labels"
 OVER_LENGTH = ("error", "truncate", "drop", "split")
 KEPT_PLANS = 2  # this epoch's and the next one's, which prefetching threads already need
 
@@ -58,7 +55,8 @@ class Batching:
     """Put several examples in a row, kept apart by segment ids, instead of bucketing."""
     over_length: Literal["error", "truncate", "drop", "split"] = "error"
     """What happens to an example over the maximum: error, truncate (keeping its last token), drop
-    (the number dropped is reported) or split (a text without a target becomes several)."""
+    (the number dropped is reported) or split (a text without a target becomes several). Objectives
+    whose rows have more than ids and labels cut them to the maximum themselves."""
     ramp_start_tokens: int = 0
     """Budget of the first batches, which doubles until tokens_per_batch is reached; 0: no ramp."""
     ramp_steps: int = 0
@@ -126,117 +124,6 @@ class Batching:
         )
 
 
-class EncodedExamples(Sequence):
-    """Examples of token ids: for each name one flat int32 array and the offsets into it.
-
-    Millions of small arrays would cost more in headers than in tokens.
-    """
-
-    def __init__(
-        self, columns: Mapping[str, tuple[np.ndarray, np.ndarray]], *, num_dropped: int = 0
-    ) -> None:
-        """columns: name -> (ids of all examples in a row, offsets [N + 1])."""
-        self.columns = dict(columns)
-        self.num_dropped = num_dropped
-        """Examples that were over the maximum length and left out."""
-
-    def __len__(self) -> int:
-        """Number of examples."""
-        return len(next(iter(self.columns.values()))[1]) - 1
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:  # type: ignore[override]
-        """Example `index`: name -> int32 ids."""
-        index = range(len(self))[index]
-        return {
-            name: ids[offsets[index] : offsets[index + 1]]
-            for name, (ids, offsets) in self.columns.items()
-        }
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Lengths of (source, target), [N, 2]; [N, 1] where there is no target."""
-        sides = [self.columns[name][1] for name in (SOURCE, TARGET) if name in self.columns]
-        return np.stack([np.diff(offsets) for offsets in sides], axis=1)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all ids and lengths: processes that share the data compare it."""
-        digest = hashlib.sha256()
-        for name in sorted(self.columns):
-            for part in (name.encode(), *map(np.ascontiguousarray, self.columns[name])):
-                digest.update(part)
-        return digest.hexdigest()
-
-
-def encode_examples(
-    source: Iterable[Mapping[str, Any]], encode: Encode, batching: Batching
-) -> EncodedExamples:
-    """Encode a source once, and apply the maximum lengths.
-
-    encode: example -> {"input_ids": ids, "labels": ids (if there is a target), ...}; other names
-    are kept as they are. A truncated side keeps its last token, so that it still ends with the
-    end token; a split text becomes consecutive windows, each an example of its own.
-    Raises InputError for an over-long example under over_length="error" (its index and length),
-    an over-long one with more than a text under "split", an example without tokens, and a source
-    of which nothing is left.
-    """
-    source_limit = batching.max_source_length
-    limits = {SOURCE: source_limit, TARGET: batching.max_target_length or source_limit}
-    fields = {SOURCE: "max_source_length", TARGET: "max_target_length"}
-    flat: dict[str, array] = {}
-    offsets: dict[str, array] = {}
-    num_dropped = num_seen = 0
-    for index, example in enumerate(source):
-        num_seen += 1
-        encoded = dict(encode(example))
-        over = {n: len(encoded[n]) for n in limits if n in encoded and len(encoded[n]) > limits[n]}
-        if over and batching.over_length == "error":
-            name, length = next(iter(over.items()))
-            raise InputError(
-                f"example {index} has {length} tokens in {name}, more than "
-                f"{fields[name]}={limits[name]}; raise it, or set over_length to truncate or drop"
-            )
-        if over and batching.over_length == "drop":
-            num_dropped += 1
-            continue
-        for name in (SOURCE, TARGET):
-            if name in encoded and not len(encoded[name]):
-                raise InputError(f"example {index} has no tokens in {name}")
-        pieces = [encoded]
-        if over and batching.over_length == "split":
-            if encoded.keys() != {SOURCE}:
-                raise InputError(
-                    f"example {index} cannot be split, for it has more than a text: "
-                    f"{sorted(encoded)}; set over_length to truncate or drop"
-                )
-            ids = encoded[SOURCE]
-            starts = range(0, len(ids), limits[SOURCE])
-            pieces = [{SOURCE: ids[start : start + limits[SOURCE]]} for start in starts]
-        elif over:
-            for name in over:
-                encoded[name] = [*encoded[name][: limits[name] - 1], encoded[name][-1]]
-        if not flat:
-            flat = {name: array("i") for name in encoded}
-            offsets = {name: array("q", [0]) for name in encoded}
-        if encoded.keys() != flat.keys():
-            raise InputError(f"example {index} has {sorted(encoded)}, the first had {sorted(flat)}")
-        for piece in pieces:
-            for name, ids in piece.items():
-                flat[name].extend(map(int, ids))
-                offsets[name].append(len(flat[name]))
-    if not flat:
-        raise InputError(
-            "there are no examples"
-            if not num_dropped
-            else f"all {num_seen} examples were dropped: they exceed max_source_length="
-            f"{batching.max_source_length} or max_target_length={batching.max_target_length}"
-        )
-    columns = {
-        name: (np.array(flat[name], np.int32), np.array(offsets[name], np.int64)) for name in flat
-    }
-    return EncodedExamples(columns, num_dropped=num_dropped)
-
-
 class TrainData:
     """Training batches by step: endless, reshuffled every epoch, the same after every resume."""
 
@@ -256,14 +143,9 @@ class TrainData:
         collate: (examples or, when packing, groups of examples; rows; length) -> arrays.
         rows_multiple_of: of a global batch (with a ramp, of the smallest); the number of devices
         that share it, at least.
-        Raises InputError where a batch cannot be formed, ValueError where its rows cannot be
-        split evenly among the processes.
+        Raises InputError where a batch cannot be formed, or its rows cannot be split evenly among
+        the processes.
         """
-        if rows_multiple_of % process_count:
-            raise ValueError(
-                f"rows_multiple_of={rows_multiple_of} is no multiple of "
-                f"process_count={process_count}"
-            )
         if not 0 <= process_index < process_count:
             raise ValueError(f"process_index={process_index} is not below {process_count}")
         self.examples = examples
@@ -300,6 +182,12 @@ class TrainData:
             )
         )
         """The distinct (rows, length) of global batches: a training step compiles once for each."""
+        for rows, length in self.shapes:
+            if rows % process_count:
+                raise InputError(
+                    f"batches of {rows} rows of {length} tokens do not divide among "
+                    f"{process_count} processes"
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock."""

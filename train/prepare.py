@@ -5,23 +5,23 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 
 from flaxformers_edu.errors import InputError
-from flaxformers_edu.text.sentencepiece import train_sentencepiece
 from flaxformers_edu.text.tokenizer import Tokenizer, load_tokenizer
+from flaxformers_edu.text.training import train_tokenizer
+from train.encoding import encode_examples
+from train.examples import EncodedExamples, Examples
 from train.experiment import Experiment, check_same_run, from_json, to_json
 from train.log import write_atomically
-from train.pipeline import Batching, EncodedExamples, encode_examples
+from train.pipeline import Batching
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"
-
-Examples = Sequence[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,26 +32,25 @@ class Run:
     experiment: Experiment
     tokenizer: Tokenizer
     model: nn.Module
+    rows_multiple_of: int = 0
+    """What the rows of its batches are a multiple of, decided by the mesh that it began on and kept
+    on any other, so that its batches stay what they were; 0: it is new."""
 
     def encode(self, examples: Examples, batching: Batching) -> EncodedExamples:
-        """Examples of the source as token ids.
+        """Examples of the source as rows of numbers.
 
         Raises:
-            InputError: one that is over the maximum length, where batching does not allow it.
+            InputError: one that is over the maximum length, where batching does not allow it, or
+                that is not as the objective needs it.
         """
-        objective = self.experiment.objective
-        return encode_examples(
-            examples, lambda example: objective.encode(example, self.tokenizer), batching
-        )
-
-
-def load_split(source: Any, split: str) -> Examples | None:
-    """The examples of a split; None where the source says that it has no such split.
-
-    A source names where its splits lie in fields called after them; an empty name says there is
-    none.
-    """
-    return None if getattr(source, split, None) == "" else source.load(split)
+        objective, limit = self.experiment.objective, batching.max_source_length
+        if hasattr(objective, "encode_corpus"):
+            rows = objective.encode_corpus(
+                examples, self.tokenizer, max_length=limit, seed=self.experiment.seed
+            )
+            return encode_examples(rows, dict, batching)
+        encode = partial(objective.encode, tokenizer=self.tokenizer, max_length=limit)
+        return encode_examples(examples, encode, batching)
 
 
 def check_writable(workdir: Path) -> None:
@@ -93,11 +92,11 @@ def open_for_training(experiment: Experiment, workdir: Path, train_split: Exampl
     Raises:
         InputError: tokeniser and model do not belong together, or there is no tokeniser to be had.
     """
-    if (workdir / CONFIG).exists():
-        tokenizer = _saved_tokenizer(workdir, read_config(workdir))
-    else:
-        tokenizer = make_tokenizer(experiment, train_split)
-    return _opened(workdir, experiment, tokenizer)
+    if not (workdir / CONFIG).exists():
+        return _opened(workdir, experiment, make_tokenizer(experiment, train_split))
+    saved = read_config(workdir)
+    opened = _opened(workdir, experiment, _saved_tokenizer(workdir, saved))
+    return dataclasses.replace(opened, rows_multiple_of=saved.get("rows_multiple_of", 0))
 
 
 def write_config(run: Run) -> None:
@@ -107,7 +106,11 @@ def write_config(run: Run) -> None:
         OSError: the disk is full; what was begun is removed.
     """
     new = not (run.workdir / CONFIG).exists()
-    config = {"experiment": to_json(run.experiment), "tokenizer": run.tokenizer.fingerprint}
+    config = {
+        "experiment": to_json(run.experiment),
+        "tokenizer": run.tokenizer.fingerprint,
+        "rows_multiple_of": run.rows_multiple_of,
+    }
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     try:
         run.workdir.mkdir(parents=True, exist_ok=True)
@@ -138,6 +141,15 @@ def open_finished(workdir: Path) -> Run:
     return _opened(workdir, experiment, _saved_tokenizer(workdir, saved))
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder's config.json is that of a run, rather than, say, Hugging Face's."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "experiment" in config
+
+
 def read_config(workdir: Path) -> dict[str, Any]:
     """DIR/config.json.
 
@@ -166,11 +178,13 @@ def make_tokenizer(experiment: Experiment, train_split: Examples) -> Tokenizer:
     texts = (
         text for i in range(0, len(train_split), stride) for text in objective.texts(train_split[i])
     )
-    return train_sentencepiece(
+    return train_tokenizer(
+        spec.kind,
         texts,
         vocab_size=experiment.model.vocab_size,
-        model_type=spec.kind,
         byte_fallback=spec.byte_fallback,
+        lower_case=spec.lower_case,
+        strip_accents=spec.strip_accents,
     )
 
 
@@ -186,9 +200,9 @@ def check_tokenizer(model: Any, tokenizer: Tokenizer) -> None:
             f"model.vocab_size={model.vocab_size}: set that to {tokenizer.vocab_size}, or give "
             "the model's own tokeniser"
         )
-    for name in ("pad_token_id", "eos_token_id"):
-        ours, theirs = getattr(model, name), getattr(tokenizer, name)
-        if theirs is not None and ours != theirs:
+    for name in ("pad_token_id", "eos_token_id", "mask_token_id"):
+        ours, theirs = getattr(model, name, None), getattr(tokenizer, name)
+        if None not in (ours, theirs) and ours != theirs:
             raise InputError(
                 f"the tokeniser's {name} is {theirs}, the model's {ours}: set model.{name} to "
                 f"{theirs}, or give the model's own tokeniser"

@@ -127,14 +127,22 @@ def _plan(
     of_params = parameter_shardings(boxed, mesh)
     abstract = jax.eval_shape(lambda: _initial(model, optimizer, jax.random.key(0), **parts))
     replicated = NamedSharding(mesh, PartitionSpec())
-    # Moments have the shapes of their parameters and lie where they lie; the rest is small.
+
+    # Moments have the shapes of their parameters and lie where they lie; the rest is small. Of a
+    # frozen parameter there is no moment, only optax's note that there is none.
+    def of_moment(leaf: Any, sharding: Any, parameter: Any) -> Any:
+        if isinstance(leaf, optax.MaskedNode):
+            return leaf
+        return sharding if leaf.shape == parameter.shape else replicated
+
     of_optimizer = optax.tree_utils.tree_map_params(
         optimizer,
-        lambda leaf, sharding, parameter: sharding if leaf.shape == parameter.shape else replicated,
+        of_moment,
         abstract.opt_state,
         of_params,
         abstract.params,
         transform_non_params=lambda _: replicated,
+        is_leaf=lambda node: isinstance(node, optax.MaskedNode),
     )
     everywhere = jax.tree.map(lambda _: replicated, abstract)
     shardings = everywhere.replace(

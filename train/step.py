@@ -1,7 +1,7 @@
 """One update and one evaluation, as compiled functions of (state, batch)."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from flaxformers_edu.optim import noise_scale
+from flaxformers_edu.optim import match_paths, noise_scale
 from train.bad_steps import BadSteps, guarded
-from train.experiment import Objective
+from train.experiment import Objective, PredictingObjective
 from train.state import TrainState
 
 Metrics = dict[str, Array]
@@ -31,6 +31,7 @@ def make_train_step(
     ema_decay: float = 0.0,
     measure_noise: bool = False,
     bad_steps: BadSteps | None = None,
+    frozen: Sequence[str] = (),
     shardings: TrainState | None = None,
 ) -> TrainStep:
     """(state, batch) -> (state, metrics), compiled once a batch shape; the old state is donated.
@@ -43,9 +44,11 @@ def make_train_step(
     follows. So parts with few real tokens count for what they hold, and the result is that of the
     whole batch at once.
 
+    Parameters whose names match `frozen` are constants: the backward pass ends above them.
+
     The state must have what `measure_noise` (for at least two parts) and `bad_steps` keep in it.
     """
-    gradients = make_gradients(model, objective)
+    gradients = make_gradients(model, objective, frozen)
     update: Callable[..., tuple[TrainState, Metrics]]
     update = make_update(optimizer, learning_rate, ema_decay)
     if measure_noise:
@@ -108,13 +111,20 @@ def measured_noise(
     return measured
 
 
-def make_gradients(model: nn.Module, objective: Objective) -> Callable[..., tuple[Any, Any]]:
+def make_gradients(
+    model: nn.Module, objective: Objective, frozen: Sequence[str] = ()
+) -> Callable[..., tuple[Any, Any]]:
     """(params, batch, key) -> (gradients of the loss's sum, the loss), to be added up."""
 
     def gradients(params: Any, batch: Mapping[str, Array], key: Array) -> tuple[Any, Any]:
         # Profiles show the forward pass as jvp(loss), the backward pass as transpose(jvp(loss)).
         @jax.named_scope("loss")
         def loss_sum(params: Any) -> tuple[Array, Any]:
+            if frozen:
+                still = match_paths(params, frozen)
+                params = jax.tree.map(
+                    lambda p, stands: jax.lax.stop_gradient(p) if stands else p, params, still
+                )
             loss = objective.loss(model, params, batch, key)
             return loss.sum, loss
 
@@ -169,3 +179,16 @@ def make_eval_step(
         return objective.loss(model, params, batch, None)
 
     return eval_step
+
+
+def make_predict_step(
+    model: nn.Module, objective: PredictingObjective
+) -> Callable[[Any, Mapping[str, Array]], tuple[Any, dict[str, Array]]]:
+    """(params, batch) -> the loss and the predictions."""
+
+    @jax.jit
+    def predict_step(params: Any, batch: Mapping[str, Array]) -> tuple[Any, dict[str, Array]]:
+        loss = objective.loss(model, params, batch, None)
+        return loss, objective.predict(model, params, batch)
+
+    return predict_step

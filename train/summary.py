@@ -1,13 +1,15 @@
-"""What a finished run shows: sample translations with their attention, curves, scores by length."""
+"""What a finished run shows: sample predictions, attention, curves, scores by length."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 
-from flaxformers_edu.metrics.bleu import bleu_by_length
+from flaxformers_edu.metrics.bleu import LengthBucket, bleu_by_length
 from train.evaluate import Split
 from train.prepare import Run
 from train.report import AttentionSample, write_report
@@ -27,30 +29,48 @@ def write_summary(
     run: Run,
     params: Any,
     split: Split,
-    predictions: Sequence[str],
+    outcomes: Sequence[Any],
     learning_rate: Callable[[Any], Any],
 ) -> Summary:
-    """Draws DIR/report from metrics.jsonl and the predictions for a split, if there are any."""
+    """Draws DIR/report from metrics.jsonl and the outcomes for a split, if there are any."""
     lines: list[str] = []
     attention: list[AttentionSample] = []
-    sources = [split.examples[i]["source"] for i in range(len(predictions))]
-    for i in choose_samples(sources) if sources else ():
-        example = split.examples[i]
-        lines += [
-            f"  source      {example['source']}",
-            f"  prediction  {predictions[i]}",
-            f"  reference   {example['target']}",
-            "",
-        ]
-        attention.append(attention_sample(run, params, example["source"], predictions[i]))
+    buckets: Sequence[LengthBucket] = ()
+    if run.experiment.objective.generates:
+        examples = [split.examples[i] for i in range(len(outcomes))]
+        chosen = choose_samples([example["source"] for example in examples])
+        for i in chosen:
+            source = examples[i]["source"]
+            shown = {
+                "source": source,
+                "prediction": outcomes[i],
+                "reference": examples[i]["target"],
+            }
+            lines += described(shown)
+            attention.append(attention_sample(run, params, source, outcomes[i]))
+        buckets = bleu_by_length(outcomes, [example["target"] for example in examples])
+    else:
+        for example, outcome in zip(split.examples, outcomes[:NUM_SAMPLES], strict=False):
+            lines += described({**example, "prediction": outcome})
     paths = write_report(
         run.workdir,
         schedule=learning_rate,
         total_steps=run.experiment.steps,
         attention=attention,
-        bleu_buckets=bleu_by_length(predictions, split.references) if predictions else (),
+        bleu_buckets=buckets,
     )
     return Summary(lines[:-1], paths)
+
+
+def described(example: Mapping[str, Any]) -> list[str]:
+    """A line for each field, and an empty one."""
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in example.items()
+    }
+    width = max(map(len, texts))
+    lines = [f"  {name:<{width}}  {shorten(text, 300)}" for name, text in texts.items()]
+    return [*lines, ""]
 
 
 def choose_samples(sources: Sequence[str]) -> list[int]:

@@ -27,9 +27,9 @@ import numpy as np
 from flaxformers_edu.text.tokenizer import load_tokenizer
 from tests.system import chaos_config
 from tests.system.fleet import Fleet
-from train.evaluate import Run
 from train.log import read_records
 from train.pipeline import TrainData
+from train.prepare import Run
 
 CONFIG = chaos_config.__file__
 SAME = ((4, 1), (2, 2), (1, 4))

@@ -36,6 +36,7 @@ class Witness(Translation):
 
     metric = "loss"
     higher_is_better = False
+    predicts = False
     generates = False
 
     def loss(

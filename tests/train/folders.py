@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from flaxformers_edu.sharding import MeshShape
-from train.evaluate import open_checkpoints, params_shapes
+from train.assemble import assemble
 from train.prepare import open_finished
-from train.state import abstract_state
+from train.restore import open_checkpoints
 
 TIMING = (
     *("tokens_per_second", "positions_per_second", "steps_per_second"),
@@ -37,12 +37,8 @@ def untimed(workdir: Path) -> list[dict[str, Any]]:
 def leaves(workdir: Path, which: str = "last") -> dict[str, bytes]:
     """Every array of a checkpoint's state, by name, as bytes."""
     run = open_finished(workdir)
-    experiment = run.experiment
-    optimizer = experiment.optimizer.build(
-        experiment.schedule.build(experiment.steps), params_shapes(run)
-    )
     mesh = MeshShape().build(jax.devices()[:1])
-    abstract = abstract_state(run.model, optimizer, mesh, **experiment.state_parts)
+    abstract = assemble(run.experiment, mesh).state
     with open_checkpoints(run, read_only=True) as checkpoints:
         state = checkpoints.restore(checkpoints.choose(which), abstract)
     pairs, _ = jax.tree_util.tree_flatten_with_path(state)

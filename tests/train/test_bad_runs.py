@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import train.assemble
 import train.loop
 from tests.train.folders import leaves, records, untimed
 from tests.train.test_loop import kill_at
@@ -29,7 +30,7 @@ def no_pictures(monkeypatch):
 @pytest.fixture
 def poison(data, monkeypatch):
     """Makes the loss of some batches, by their index, and its gradient NaN."""
-    make = train.loop.make_train_step
+    make = train.assemble.make_train_step
 
     def poison_batches(*indices):
         sums = jnp.array([data.batch_at(i)["input_ids"].sum() for i in indices])
@@ -46,7 +47,7 @@ def poison(data, monkeypatch):
         def poisoned(model, objective, *arguments, **settings):
             return make(model, Poisoned(objective), *arguments, **settings)
 
-        monkeypatch.setattr(train.loop, "make_train_step", poisoned)
+        monkeypatch.setattr(train.assemble, "make_train_step", poisoned)
 
     return poison_batches
 

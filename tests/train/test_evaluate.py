@@ -4,19 +4,13 @@ import json
 import jax
 import pytest
 
-from flaxformers_edu.errors import InputError
 from flaxformers_edu.sharding import MeshShape
 from tests.train.folders import records
 from train.__main__ import main
-from train.evaluate import (
-    Evaluator,
-    encode_split,
-    evaluation_batching,
-    load_params,
-    rows_of_process,
-)
+from train.evaluate import Evaluator, encode_split, evaluation_batching
 from train.pipeline import Batching
 from train.prepare import open_finished
+from train.restore import load_params
 
 
 def test_the_command_repeats_the_scores_of_the_run(trained, capsys):
@@ -94,10 +88,10 @@ def test_the_first_examples(trained):
     split = encode_split(run, run.experiment.source.load("test"))
     assert len(split.first(None)) == len(split.first(99)) == len(split) == 16
     some = split.first(3)
-    assert len(some) == len(some.references) == 3
-    assert some.references == split.references[:3]
-    assert [some.ids[i]["labels"].tolist() for i in range(3)] == [
-        split.ids[i]["labels"].tolist() for i in range(3)
+    assert len(some) == len(some.rows) == 3
+    assert some.examples == [split.examples[i] for i in range(3)]
+    assert [some.rows[i]["labels"].tolist() for i in range(3)] == [
+        split.rows[i]["labels"].tolist() for i in range(3)
     ]
 
 
@@ -107,39 +101,3 @@ def test_evaluation_drops_nothing_and_has_few_shapes():
     assert found.over_length == "truncate" and not found.packing
     assert found.lengths == (25, 50, 100)
     assert evaluation_batching(batching).over_length == "error"
-
-
-@dataclasses.dataclass(frozen=True)
-class Device:
-    id: int
-    process_index: int
-
-
-@pytest.mark.parametrize(
-    ("row_of_device", "parts"),
-    [
-        ([0, 1, 2, 3], [(0, 2), (1, 2)]),  # data 4: half of the rows each
-        ([0, 0, 1, 1], [(0, 2), (1, 2)]),  # data 2, tensor 2 within a process
-        ([0, 0, 0, 0], [(0, 1), (0, 1)]),  # tensor 4 across processes: both hold all rows
-        ([0, 1, 0, 1], [(0, 1), (0, 1)]),  # data 2, tensor 2 across processes
-        ([0, 2, 1, 3], [(0, 2), (1, 2)]),  # a torus may interleave them
-    ],
-)
-def test_each_process_holds_the_rows_of_its_devices(monkeypatch, row_of_device, parts):
-    number = max(row_of_device) + 1
-    rows = {Device(i, i // 2): (slice(r, r + 1),) for i, r in enumerate(row_of_device)}
-    lying = type("Sharding", (), {"devices_indices_map": lambda self, shape: rows})()
-    monkeypatch.setattr("train.evaluate.batch_sharding", lambda _: lying)
-    monkeypatch.setattr("train.evaluate.rows_multiple", lambda _: number)
-    for process in (0, 1):
-        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
-        assert rows_of_process(None) == parts[process]
-
-
-def test_rows_that_do_not_divide_among_processes_are_refused(monkeypatch):
-    rows = {Device(i, i // 2): (slice(r, r + 1),) for i, r in enumerate([0, 1, 1, 2])}
-    lying = type("Sharding", (), {"devices_indices_map": lambda self, shape: rows})()
-    monkeypatch.setattr("train.evaluate.batch_sharding", lambda _: lying)
-    monkeypatch.setattr("train.evaluate.rows_multiple", lambda _: 3)
-    with pytest.raises(InputError, match="unequal rows of a batch"):
-        rows_of_process(None)

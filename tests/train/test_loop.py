@@ -12,9 +12,11 @@ import pytest
 
 import train.loop
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.sharding import MeshShape
 from tests.train.folders import TIMING, leaves, records, untimed
 from tests.train.tiny import STEPS, config
-from train.loop import run
+from train.loop import Training, run
+from train.prepare import write_config
 from train.sources import ParallelFiles, ToyKorean
 from train.summary import Summary
 
@@ -258,6 +260,21 @@ def test_a_vocabulary_that_the_corpus_does_not_allow(tmp_path):
     with pytest.raises(InputError, match="vocab_size=50000 is larger than the corpus allows"):
         run(fitting(config(), 50_000), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_keeps_its_batches_on_another_mesh(tmp_path):
+    """1,000 tokens are 15 rows of 64, but 14 where they go over two devices."""
+    batching = dataclasses.replace(config().batching, tokens_per_batch=1000)
+
+    def training(mesh, folder="run"):
+        return Training(config(mesh=mesh, batching=batching), tmp_path / folder)
+
+    begun = training(MeshShape(data=2, sequence=4))
+    write_config(begun.folder)
+    assert training(MeshShape(data=1, sequence=8)).data.shapes == begun.data.shapes == ((14, 64),)
+    assert training(MeshShape(data=1, sequence=8), "new").data.shapes == ((15, 64),)
+    with pytest.raises(InputError, match="batches of 14 rows .* where that divides 14"):
+        training(MeshShape(data=8))
 
 
 def test_a_mesh_that_the_devices_do_not_make(tmp_path):

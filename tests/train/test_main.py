@@ -10,7 +10,8 @@ import pytest
 
 from tests.train.folders import records
 from tests.train.tiny import CONFIG
-from train.__main__ import config_files, load_config, main
+from train.__main__ import main
+from train.commands.arguments import config_files, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +43,7 @@ def test_help_needs_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "evaluate", "generate", "list"):
+    for command in ("run", "repeat", "evaluate", "predict", "generate", "export", "list"):
         assert f"\n  {command} " in done.stdout
 
 
@@ -100,6 +101,9 @@ def test_unknown_field(capsys, tmp_path):
     ("arguments", "words"),
     [
         (["--steps", "0"], "steps is 0; it must be at least 1"),
+        (["--patience", "-1"], "patience is -1; it must be 0 or more"),
+        (["--optimizer.layer-decay", "2"], "layer_decay=2.0 must be above 0 and at most 1"),
+        (["--optimizer.frozen", "nothing_like_it"], "'nothing_like_it' covers no parameter"),
         (["--model.num-heads", "3"], "hidden_size 16 does not divide into model.num_heads 3"),
         (["--decoding.num-beams", "0"], "decoding.num_beams is 0"),
         (["--objective.label-smoothing", "1"], "label_smoothing=1.0"),
@@ -142,7 +146,7 @@ def copied(trained, tmp_path) -> Path:
 
 def test_another_tokeniser(capsys, trained, tmp_path):
     workdir = copied(trained, tmp_path)
-    from flaxformers_edu.text.sentencepiece import train_sentencepiece
+    from flaxformers_edu.text.sentencepiece_training import train_sentencepiece
 
     train_sentencepiece(["another text entirely"], vocab_size=16).save(workdir / "tokenizer")
     for command in (["evaluate", str(workdir)], ["run", CONFIG, "--workdir", str(workdir)]):
@@ -175,9 +179,12 @@ def test_a_checkpoint_of_another_architecture(capsys, trained, tmp_path):
     assert "is of another architecture: parameter decoder/layers/mlp/down/kernel" in line
 
 
-@pytest.mark.parametrize("command", ["evaluate", "generate"])
-def test_a_folder_that_is_no_run(capsys, tmp_path, command):
-    assert "is not the folder of a run" in one_line(capsys, command, str(tmp_path))
+@pytest.mark.parametrize(
+    "words", [["evaluate"], ["generate"], ["predict", "--input", "x.jsonl"], ["export", "x"]]
+)
+def test_a_folder_that_is_no_run(capsys, tmp_path, words):
+    command, *options = words
+    assert "is not the folder of a run" in one_line(capsys, command, str(tmp_path), *options)
 
 
 def test_the_list(capsys):

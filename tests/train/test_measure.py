@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import Mesh
 
 from flaxformers_edu.flops import training_flops
+from flaxformers_edu.objectives import CausalLM
 from flaxformers_edu.sharding import MeshShape
 from tests.train.tiny import config
 from train.measure import Peak, Work, measured_peak, peak_of
@@ -21,7 +22,7 @@ def test_work_is_of_the_decoder_and_of_the_whole_model():
         "decoder_input_ids": jnp.zeros((4, 8)),
         "labels": jnp.zeros((4, 8)),
     }
-    work = Work.of(MODEL, batch)
+    work = Work.of(config(), batch)
     assert work.positions == 32
     forward = MODEL.forward_flops({"input_ids": (4, 16), "decoder_input_ids": (4, 8)})
     assert work.flops == training_flops(forward) == 3 * sum(forward.values())
@@ -29,9 +30,10 @@ def test_work_is_of_the_decoder_and_of_the_whole_model():
 
 def test_work_of_a_model_without_a_decoder():
     model = types.SimpleNamespace(
-        forward_flops=lambda shapes: {"all": 1.0 * shapes["input_ids"][1]}
+        forward_flops=lambda shapes, task: {task: 1.0 * shapes["input_ids"][1]}
     )
-    assert Work.of(model, {"input_ids": jnp.zeros((4, 16))}) == Work(64, 48.0)
+    experiment = config(model=model, objective=CausalLM())
+    assert Work.of(experiment, {"input_ids": jnp.zeros((4, 16))}) == Work(64, 48.0)
 
 
 def fake_mesh(kind: str, number: int) -> Mesh:
@@ -71,6 +73,7 @@ def test_causal_attention_counts_half():
     """The stricter of the two counts of `forward_flops`."""
     batch = {"input_ids": jnp.zeros((1, 64)), "decoder_input_ids": jnp.zeros((1, 64))}
     shapes = {name: x.shape for name, x in batch.items()}
-    work = Work.of(dataclasses.replace(MODEL, num_layers=2), batch)
-    whole = dataclasses.replace(MODEL, num_layers=2).forward_flops(shapes, masked=True)
+    model = dataclasses.replace(MODEL, num_layers=2)
+    work = Work.of(config(model=model), batch)
+    whole = model.forward_flops(shapes, masked=True)
     assert work.flops < training_flops(whole)

@@ -8,6 +8,7 @@ import pytest
 
 from flaxformers_edu.errors import InputError
 from train import peers
+from train.supervise import LOST
 
 
 class Store:
@@ -28,6 +29,15 @@ class Store:
             if not self.changed.wait_for(lambda: key in self.values, min(timeout_in_ms / 1000, 10)):
                 raise jax.errors.JaxRuntimeError("DEADLINE_EXCEEDED")
             return self.values[key]
+
+    def wait_at_barrier(self, name: str, timeout_in_ms: int) -> None:
+        key = f"barrier/{name}"
+        with self.changed:
+            self.values[key] = f"{int(self.values.get(key, 0)) + 1}"
+            self.changed.notify_all()
+            number = f"{peers.number()}"
+            if not self.changed.wait_for(lambda: self.values[key] == number, timeout_in_ms / 1000):
+                raise jax.errors.JaxRuntimeError("DEADLINE_EXCEEDED")
 
     def key_value_dir_get(self, folder: str) -> list[tuple[str, str]]:
         with self.changed:
@@ -133,3 +143,41 @@ def test_the_silent_one_is_named(processes):
     assert processes(3, work) == [None] * 3
     (fault,) = processes.store.key_value_dir_get("fault/")
     assert fault[1] == "process 1 (host1) died or hangs (silent for 0.3 s)"
+
+
+def test_one_that_leaves_says_why(processes, monkeypatch):
+    monkeypatch.setattr(peers, "_beat", 0.05)
+    assert processes(3, lambda i: peers.tell("the disk is full") if i == 2 else None) == [None] * 3
+    faults = processes.store.key_value_dir_get("fault/")
+    assert faults == [("fault/2", "process 2 (host2) ended: the disk is full")]
+
+
+def test_who_all_leave_for_one_reason_have_nobody_to_tell(processes, monkeypatch):
+    monkeypatch.setattr(peers, "_beat", 0.5)  # they come together within two seconds
+    assert processes(3, lambda _: peers.tell("the mesh does not multiply")) == [None] * 3
+    assert processes.store.key_value_dir_get("fault/") == []
+
+
+def test_a_fault_ends_those_who_hear_of_it(processes, monkeypatch, capsys):
+    class Left(Exception):
+        pass
+
+    def leave(status: int) -> None:
+        raise Left(status)
+
+    monkeypatch.setattr(peers.os, "_exit", leave)
+    monkeypatch.setattr(peers, "_beat", 0.05)
+    peers._watching.set()
+
+    def work(i):
+        if i == 2:
+            peers._store().key_value_set("fault/2", "process 2 (host2) ended: the disk is full")
+            return
+        time.sleep(0.2)
+        peers._look(0, {j: ("", time.monotonic()) for j in range(3)}, 10)
+
+    first, second, _ = processes(3, work)
+    peers.end_watch()
+    assert [type(first), type(second)] == [Left, Left] and first.args == (LOST,)
+    said = capsys.readouterr().err
+    assert said.count("error: process 2 (host2) ended: the disk is full; stopping, and a rest") == 2

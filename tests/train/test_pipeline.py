@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.text.batching import collate_translation, collate_translation_packed
-from train.pipeline import (
-    Batching,
-    EncodedExamples,
-    TrainData,
-    encode_examples,
-    evaluation_batches,
-)
+from train.encoding import encode_examples
+from train.examples import EncodedExamples
+from train.pipeline import Batching, TrainData, evaluation_batches
 
 COLLATE = partial(collate_translation, pad_token_id=0, decoder_start_token_id=2)
 PACKED = partial(collate_translation_packed, pad_token_id=0, decoder_start_token_id=2)
@@ -132,51 +128,6 @@ def test_pickles() -> None:
     assert_same(pickle.loads(pickle.dumps(data())).batch_at(9), _run(False)[9])
 
 
-def test_over_length() -> None:
-    pairs = [{"source": [5], "target": [6]}, {"source": range(10, 40), "target": [6]}]
-    with pytest.raises(
-        InputError, match="example 1 has 31 tokens in input_ids.*max_source_length=16"
-    ):
-        encode_examples(pairs, encode, BATCHING)
-    dropped = encode_examples(pairs, encode, Batching(over_length="drop", max_source_length=16))
-    assert (len(dropped), dropped.num_dropped) == (1, 1)
-    cut = encode_examples(pairs, encode, Batching(over_length="truncate", max_source_length=16))
-    assert cut.num_dropped == 0
-    np.testing.assert_array_equal(cut[1]["input_ids"], [*range(10, 25), 1])
-    with pytest.raises(InputError, match="all 1 examples were dropped"):
-        encode_examples(pairs[1:], encode, Batching(over_length="drop", max_source_length=16))
-
-
-def test_split_texts_lose_nothing() -> None:
-    texts = [{"input_ids": [5, 6]}, {"input_ids": range(35)}, {"input_ids": range(16)}]
-    batching = Batching(max_source_length=16, over_length="split")
-    windows = encode_examples(texts, dict, batching)
-    found = [example["input_ids"].tolist() for example in windows]
-    whole = list(range(35))
-    assert found == [[5, 6], whole[:16], whole[16:32], whole[32:], whole[:16]]
-    assert windows.lengths.max() <= batching.max_length == 16
-    pair = {"source": range(10, 40), "target": [6]}
-    with pytest.raises(InputError, match="example 0 cannot be split, for it has more than a text"):
-        encode_examples([pair], encode, batching)
-
-
-def test_targets_are_as_long_as_sources_unless_told_otherwise() -> None:
-    pair = {"source": [5], "target": range(20)}
-    with pytest.raises(InputError, match="21 tokens in labels, more than max_target_length=16"):
-        encode_examples([pair], encode, Batching(max_source_length=16))
-    batching = Batching(max_source_length=16, max_target_length=21)
-    assert len(encode_examples([pair], encode, batching)[0]["labels"]) == 21
-    with pytest.raises(InputError, match="max_target_length must not be negative: -1"):
-        Batching(max_target_length=-1)
-
-
-def test_encoding_errors() -> None:
-    with pytest.raises(InputError, match="there are no examples"):
-        encode_examples([], encode, BATCHING)
-    with pytest.raises(InputError, match="example 0 has no tokens in labels"):
-        encode_examples([{}], lambda _: {"input_ids": [1], "labels": []}, BATCHING)
-
-
 def test_examples_are_a_sequence() -> None:
     assert len(EXAMPLES) == 101
     assert EXAMPLES[-1]["input_ids"][0] == 1100
@@ -263,7 +214,7 @@ def test_bad_settings() -> None:
         Batching(buckets=(8, 64))
     with pytest.raises(InputError, match="tokens_per_batch=64 is too small"):
         data(rows_multiple_of=8)
-    with pytest.raises(ValueError, match="no multiple of"):
+    with pytest.raises(InputError, match="do not divide among 3 processes"):
         data(process_count=3)
     with pytest.raises(ValueError, match="process_index=2"):
         data(process_index=2, process_count=2)

@@ -9,13 +9,11 @@ from train.experiment import TokenizerSpec
 from train.prepare import (
     check_tokenizer,
     check_writable,
-    load_split,
     make_tokenizer,
     open_finished,
     open_for_training,
     write_config,
 )
-from train.sources import ParallelFiles
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +33,6 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=f"cannot write to {tmp_path / 'file'}: .*--workdir"):
         check_writable(tmp_path / "file")
-
-
-def test_an_empty_name_is_no_split():
-    assert load_split(ParallelFiles(test=""), "test") is None
-    assert load_split(config().source, "test") is not None
 
 
 def test_a_folder_is_opened_as_it_was_written(tmp_path, examples):

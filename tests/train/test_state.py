@@ -1,10 +1,13 @@
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
+import pytest
 
 from flaxformers_edu.models import TransformerConfig
+from flaxformers_edu.optim import Optimizer
 from flaxformers_edu.sharding import MeshShape
-from train.state import abstract_state, count, create_state, shardings_of
+from train.state import abstract_params, abstract_state, count, create_state, shardings_of
 
 CONFIG = TransformerConfig(
     vocab_size=24, hidden_size=8, num_layers=2, num_heads=2, intermediate_size=16
@@ -48,6 +51,19 @@ def test_moments_lie_where_their_parameters_lie():
     specs = [leaf.sharding.spec for leaf in jax.tree.leaves(params)]
     assert [leaf.sharding.spec for leaf in jax.tree.leaves(moments)] == specs
     assert any(spec and any(spec) for spec in specs)  # some are split indeed
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_frozen_parameters_have_no_moments_on_a_mesh(name):
+    model, mesh = CONFIG.build(), MeshShape(data=2, fsdp=2, tensor=2).build()
+    shapes = nn.meta.unbox(abstract_params(model))
+    optimizer = Optimizer(name=name, frozen=("^encoder/",)).build(1e-3, shapes)
+    made = create_state(model, optimizer, mesh, seed=0)
+    plan = abstract_state(model, optimizer, mesh)
+    assert jax.tree.structure(plan) == jax.tree.structure(made)
+    moments = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(made.opt_state)]
+    assert any("decoder" in path for path in moments)
+    assert not any("encoder" in path for path in moments)
 
 
 def test_the_same_parameters_on_every_mesh():

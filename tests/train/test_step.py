@@ -12,8 +12,8 @@ from flaxformers_edu.optim import noise_scale
 from flaxformers_edu.sharding import MeshShape
 from tests.train import quadratic
 from train.bad_steps import BadSteps
-from train.evaluate import place
 from train.pipeline import Batching, EncodedExamples, TrainData
+from train.placement import place
 from train.state import abstract_state, count, create_state, shardings_of
 from train.step import make_eval_step, make_train_step
 
@@ -135,6 +135,19 @@ def test_moving_average_follows_its_formula():
 def test_without_decay_there_is_no_average():
     state, _, _ = trained()
     assert state.ema is None and state.eval_params is state.params
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_frozen_parameters_are_constants_of_the_backward_pass(accumulation):
+    """With plain SGD only a gradient of zero can hold them; the others' is as before."""
+    start = create_state(CONFIG.build(), optax.sgd(RATE), mesh_of(1), seed=0, ema=False).params
+    whole, [whole_metrics], _ = trained(accumulation=accumulation)
+    part, [part_metrics], _ = trained(accumulation=accumulation, frozen=("^encoder/",))
+    assert_close(part.params.pop("encoder"), start.pop("encoder"), atol=0)
+    whole.params.pop("encoder")
+    assert_close(part.params, whole.params)
+    assert 0 < part_metrics["grad_norm"] < whole_metrics["grad_norm"]
+    assert part_metrics["loss"] == pytest.approx(whole_metrics["loss"], rel=1e-6)
 
 
 def test_the_old_state_is_donated():

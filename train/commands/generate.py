@@ -1,4 +1,4 @@
-"""The command `generate`: lines in, predictions out."""
+"""The command `generate`: lines in, texts out."""
 
 import dataclasses
 import sys
@@ -8,14 +8,21 @@ import jax
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.sharding import MeshShape
-from train.evaluate import Evaluator, decoding_of, encode_split, load_params
+from train.commands.evaluate import decoding_of
+from train.commands.fill import fill
+from train.evaluate import Evaluator, encode_split
 from train.prepare import Run, open_finished
+from train.restore import load_params
 from train.summary import attention_sample
 
 
 @dataclasses.dataclass(frozen=True)
 class Generate:
-    """Translates lines from a file or from standard input; an empty line stays one."""
+    """Translates lines from a file or from standard input; an empty line stays one.
+
+    Or, with --fill, says what could stand in place of a mask; DIR may then be a folder in Hugging
+    Face's format, too.
+    """
 
     input: Path | None = None
     """File with a sentence a line; standard input when not given."""
@@ -31,10 +38,16 @@ class Generate:
     """Longest prediction. The experiment's when not given."""
     attention: Path | None = None
     """PNG for the cross-attention of the first sentence."""
+    fill: str | None = None
+    """A text with [MASK] in it, to be filled in by a masked language model."""
+    top_k: int = 5
+    """With --fill: how many pieces are told, with their probabilities."""
 
 
 def generate(workdir: Path, options: Generate) -> int:
     """The command: writes one prediction for each line, in their order."""
+    if options.fill is not None:
+        return fill(workdir, options.fill, top_k=options.top_k, checkpoint=options.checkpoint)
     run = open_finished(workdir)
     if not run.experiment.objective.generates:
         raise InputError(
