@@ -3,7 +3,7 @@
 import pytest
 
 import flaxformers_edu as ff
-from train.__main__ import config_files, load_config
+from train.commands.arguments import config_files, load_config
 from train.experiment import from_json, to_json
 
 NAMES = sorted(config_files())

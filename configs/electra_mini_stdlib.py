@@ -1,0 +1,19 @@
+"""A small ELECTRA on the docstrings of Python's standard library: find the replaced tokens.
+
+    python -m train run configs/electra_mini_stdlib.py --workdir runs/electra_mini
+
+As bert_mini_stdlib, with a generator of half the width beside the discriminator.
+"""
+
+from configs.bert_mini_stdlib import LENGTH, SIZES, VOCABULARY, mini
+from flaxformers_edu.models import ElectraConfig
+from flaxformers_edu.objectives import ReplacedTokenDetection
+from train.experiment import Experiment
+
+
+def config() -> Experiment:
+    """The experiment."""
+    model = ElectraConfig(
+        **VOCABULARY, **SIZES, generator_fraction=0.5, max_length=LENGTH, layout="unrolled"
+    )
+    return mini("electra_mini_stdlib", model, ReplacedTokenDetection())
