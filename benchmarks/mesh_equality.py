@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -31,13 +32,13 @@ from flaxformers_edu.objectives import CausalLM, Translation
 from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.optim.schedules import Schedule
 from flaxformers_edu.sharding import MeshShape
-from train.evaluate import params_shapes, place
 from train.experiment import Experiment, TokenizerSpec
 from train.pipeline import Batching, TrainData
+from train.placement import place
 from train.pmap import make_pmap_step, replicate, split
 from train.prepare import Run, open_for_training
 from train.sources import StdlibDocs, ToyKorean
-from train.state import abstract_state, create_state, shardings_of
+from train.state import abstract_params, abstract_state, create_state, shardings_of
 from train.step import make_train_step
 
 PAGE = Path(__file__).parents[1] / "docs" / "parallelism.md"
@@ -118,7 +119,8 @@ def losses(experiment: Experiment, setting: Setting, steps: int) -> list[float]:
     """The training loss of each step."""
     run = opened(experiment)
     learning_rate = experiment.schedule.build(steps)
-    optimizer = experiment.optimizer.build(learning_rate, params_shapes(run))
+    shapes = nn.meta.unbox(abstract_params(run.model))
+    optimizer = experiment.optimizer.build(learning_rate, shapes)
     mesh = setting.mesh.build(None if setting.processes > 1 else jax.devices()[: setting.devices])
     state = create_state(run.model, optimizer, mesh, seed=0, ema=False)
     parts = (run.model, experiment.objective, optimizer, learning_rate)

@@ -1,6 +1,7 @@
-"""The same encoder-decoder twice: this library's Transformer and Hugging Face's Marian.
+"""The same models twice: as this library has them, and as Hugging Face's `transformers` does.
 
-Both: post-norm, relu, sinusoidal positions, one tied table of embeddings, dropout 0.1, float32.
+An encoder-decoder (our Transformer, their Marian): post-norm, relu, sinusoidal positions, one tied
+table of embeddings. An encoder: BERT, here and there. Both with dropout 0.1, in float32.
 """
 
 from typing import Any
@@ -47,6 +48,33 @@ def marian_model(shape: dict[str, Any]) -> Any:
         forced_eos_token_id=None,
     )
     return MarianMTModel(config)
+
+
+def bert_config(shape: dict[str, Any], layout: str) -> Any:
+    """Our BertConfig; `shape` has the config's own names."""
+    import flaxformers_edu as ff
+
+    return ff.models.BertConfig(**shape, layout=layout, pad_token_id=PAD)
+
+
+def hugging_face_bert(kind: str, shape: dict[str, Any], attention: str) -> Any:
+    """A transformers.BertModel, or one with a head, with random weights."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=shape["vocab_size"],
+        hidden_size=shape["hidden_size"],
+        num_hidden_layers=shape["num_layers"],
+        num_attention_heads=shape["num_heads"],
+        intermediate_size=shape["intermediate_size"],
+        attn_implementation=attention,
+        pad_token_id=PAD,
+    )
+    model = getattr(transformers, kind)(config)
+    assert model.config._attn_implementation == attention
+    return model
 
 
 def sentences(batch: int, length: int, vocab_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -83,7 +83,7 @@ def ours(
     """`train.step.make_train_step`, with the parameters of the layers stacked or not."""
     import jax
 
-    from train.evaluate import place
+    from train.placement import place
 
     step, state, numbers, mesh = our_step(layout, shape, batch, length)
 
