@@ -109,10 +109,12 @@ class Training:
     def run(self) -> int:
         """Everything, with a way out for signals and for numbers that are not finite."""
         peers.first_decides(lambda: write_config(self.folder))
+        # A trace's file is named after its host, which processes may share.
+        trace = f"profile/process{peers.index()}" if peers.number() > 1 else "profile"
         with (
             open_checkpoints(self.folder) as self.checkpoints,
             StopSignal() as self.stop,
-            Profiler(self.experiment.profile, self.folder.workdir / "profile") as self.profiler,
+            Profiler(self.experiment.profile, self.folder.workdir / trace) as self.profiler,
         ):
             self.evaluator = Evaluator(self.folder, self.mesh, check=self.stop.check)
             try:

@@ -77,9 +77,20 @@ def make_train_step(
     @partial(jax.jit, donate_argnums=0, out_shardings=(shardings, None))
     def train_step(state: TrainState, batch: Mapping[str, Array]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        return update(state, *accumulated(state.params, batch, key))
+        new, metrics = update(state, *accumulated(state.params, batch, key))
+        return new, metrics | real_tokens(batch)
 
     return train_step
+
+
+def real_tokens(batch: Mapping[str, Array]) -> Metrics:
+    """Tokens that are not padding, on the target's side where there is one; as a metric.
+
+    Not the loss's weight, which counts sentences in one objective and hidden tokens in another; it
+    has to do where a batch has no mask.
+    """
+    masks = [batch[n] for n in ("decoder_attention_mask", "attention_mask") if n in batch]
+    return {"tokens": masks[0].sum(dtype=jnp.float32)} if masks else {}
 
 
 def measured_parts(gradients: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, ...]]:

@@ -182,8 +182,8 @@ def test_dropout_of_each_kind_acts_in_training_alone(kind):
     "config",
     [
         BERT,
-        ALBERT,
-        dataclasses.replace(ALBERT, share="attention"),
+        pytest.param(ALBERT, marks=pytest.mark.slow),
+        pytest.param(dataclasses.replace(ALBERT, share="attention"), marks=pytest.mark.slow),
         dataclasses.replace(ALBERT, num_layers=3, num_groups=2, inner_group_num=2),
     ],
     ids=["bert", "albert", "attention shared", "groups"],

@@ -233,6 +233,7 @@ def trained(objective, module, params, batch, name, steps=150):
     return params, history
 
 
+@pytest.mark.slow
 def test_a_student_approaches_its_teacher():
     """Both stages, one after the other, on random texts; the teacher stays as it was."""
     module, params = parameters(PAIR, "sequence_classification", seed=3)

@@ -25,7 +25,14 @@ def draw(rng, weights):
     return estimate(total, jnp.float32(whole @ whole), weight)
 
 
-@pytest.mark.parametrize("weights", [(20, 20, 20, 20), (5, 10, 25, 40), (40, 40, 0)])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        pytest.param((20, 20, 20, 20), marks=pytest.mark.slow),
+        (5, 10, 25, 40),
+        pytest.param((40, 40, 0), marks=pytest.mark.slow),
+    ],
+)
 def test_the_estimates_have_no_bias(weights):
     rng = np.random.default_rng(0)
     found = [draw(rng, weights) for _ in range(1500)]

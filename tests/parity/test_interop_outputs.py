@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-pytestmark = pytest.mark.parity
+# In the fast suite, test_encoders_hf.py compares the same in memory, and test_frozen.py from files.
+pytestmark = [pytest.mark.parity, pytest.mark.slow]
 
 from tests.parity.comparison import TOLERANCE, compare  # noqa: E402
 from tests.parity.hugging_face import CASES, classes_of  # noqa: E402

@@ -78,6 +78,7 @@ def test_a_bad_step_is_skipped_and_noted(poison, tmp_path, monkeypatch, capsys):
     assert untimed(tmp_path / "resumed") == untimed(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_too_many_bad_steps_in_a_row_stop_the_run(poison, tmp_path, capsys):
     poison(3, 4)
     assert run(SKIP, tmp_path) == 3
@@ -121,6 +122,7 @@ def test_going_back_leaves_the_bad_data_out(data, poison, tmp_path, monkeypatch,
     assert untimed(tmp_path / "resumed") == untimed(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_going_back_to_one_place_has_an_end(poison, tmp_path, capsys):
     poison(*range(3, 20))
     assert run(GO_BACK, tmp_path) == 3

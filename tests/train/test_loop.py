@@ -66,7 +66,8 @@ def test_a_finished_run(trained):
 
 
 @pytest.mark.parametrize(
-    ("step", "number", "status"), [(3, signal.SIGTERM, 143), (5, signal.SIGINT, 130)]
+    ("step", "number", "status"),
+    [(3, signal.SIGTERM, 143), pytest.param(5, signal.SIGINT, 130, marks=pytest.mark.slow)],
 )
 def test_stopped_and_resumed_is_as_if_never_stopped(
     undisturbed, tmp_path, monkeypatch, capsys, step, number, status
@@ -135,7 +136,7 @@ def test_a_rate_that_explodes_stops_with_3(tmp_path, capsys):
     assert steps_of(tmp_path) == []
 
 
-@pytest.mark.parametrize("what", ["params", "grad_norm"])
+@pytest.mark.parametrize("what", ["params", pytest.param("grad_norm", marks=pytest.mark.slow)])
 def test_a_poisoned_state_is_never_saved(undisturbed, tmp_path, monkeypatch, capsys, what):
     """From step 4 on, which is due to be saved, something is NaN; the loss is not."""
     call = train.loop.CompiledStep.__call__

@@ -13,7 +13,7 @@ from train.__main__ import main
 from train.log import METRICS
 from train.patience import evaluations_since_best, is_out, judged_by
 
-PATIENT = ("--eval-every", "1", "--patience", "2", "--steps", "12", "--schedule.peak", "0.0")
+PATIENT = ("--eval-every", "1", "--patience", "2", "--steps", "12", "--schedule.peak", "1e-9")
 
 
 @pytest.mark.parametrize(
