@@ -12,6 +12,7 @@ from flaxformers_edu.decoding import generate
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.interop import from_pretrained, save_pretrained
 from flaxformers_edu.models import count_params
+from flaxformers_edu.pipelines import pipeline
 
 __version__ = "0.1.0"
 
@@ -22,5 +23,6 @@ __all__ = [
     "generate",
     "models",
     "objectives",
+    "pipeline",
     "save_pretrained",
 ]
