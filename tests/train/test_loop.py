@@ -241,7 +241,7 @@ def missing(folder):
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (overlong, r"example 0 has \d+ tokens.*max_source_length=64"),
+        (overlong, r"example 0: \d+ tokens.*max_source_length=64"),
         (empty, r"train\.ko is empty"),
         (unpaired, "200 lines but .* has 201"),
         (not_utf8, r"train\.ko is not valid UTF-8: line 1"),
