@@ -83,7 +83,7 @@ PROCESSES = ((2, 4, 1, []), (4, 2, 2, ["--mesh.data", "2", "--mesh.tensor", "2"]
 @pytest.mark.parametrize(
     "stations",
     [
-        pytest.param(MESHES, id="8 devices, 2x2x2, 1"),
+        pytest.param(MESHES, id="8 devices, 2x2x2, 1", marks=pytest.mark.slow),
         pytest.param(PROCESSES, id="4 processes, 2, 1", marks=pytest.mark.slow),
     ],
 )

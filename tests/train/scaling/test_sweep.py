@@ -106,6 +106,7 @@ def test_efficiency_is_speed_a_device():
     assert " 50% |" in devices_table([alone, strong])
 
 
+@pytest.mark.slow
 def test_devices_are_timed_in_processes_of_their_own(climbed):
     _, base, _ = climbed
     timings = measure_devices(base, (1, 2))
