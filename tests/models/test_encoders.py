@@ -11,9 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxformers_edu.errors import InputError
 from flaxformers_edu.layers.stack import unstack_layers
-from flaxformers_edu.models.distilbert import from_teacher
 from flaxformers_edu.sharding import MeshShape, batch_sharding, parameter_shardings
 from tests.models.encoders import BERT, FAMILIES, params_of, texts, variant
 from tests.trees import assert_close, shapes
@@ -260,19 +258,6 @@ def test_joint_pretraining_is_a_generator_and_a_discriminator_on_the_same_embedd
     found = gradient(params)["discriminator"]
     assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(found.pop("embeddings")))
     assert all((x == 0).all() for x in jax.tree.leaves(found)), "more than embeddings is shared"
-
-
-def test_a_student_begins_from_layers_of_its_teacher():
-    teacher = params_of(variant(BERT, "masked_lm", num_layers=5))
-    student = variant(FAMILIES["distilbert"], "masked_lm", num_layers=3)
-    params = from_teacher(teacher, (0, 2, 4))
-    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, params_of(student))
-    up = teacher["encoder"]["layers"]["mlp"]["up"]["kernel"]
-    np.testing.assert_array_equal(params["encoder"]["layers"]["mlp"]["up"]["kernel"], up[::2])
-    apart = from_teacher(unstack_layers(teacher), (0, 2, 4))
-    assert_close(apart, unstack_layers(params), atol=0)
-    with pytest.raises(InputError, match=r"layers \[0, 5\] are not all among the teacher's 5"):
-        from_teacher(teacher, (0, 5))
 
 
 def test_the_fit_takes_states_to_the_teachers_width():
