@@ -1,8 +1,9 @@
-"""What pre-training is worth: three encoders at equal compute, then fine-tuned on real tasks.
+"""What pre-training is worth: small encoders, then fine-tuned on real tasks, with several seeds.
 
-BERT, ALBERT and ELECTRA of one size read WikiText-2 for the same number of FLOPs. Each is then
-fine-tuned, with several seeds, beside the same BERT that has read nothing ("scratch": the same
-tokeniser, and one step of pre-training at a rate of nearly nothing).
+BERT, ALBERT and ELECTRA of one size read WikiText-2 for the same number of FLOPs. A student of
+half BERT's layers reads it beside its teacher, and again alone. A Korean BERT reads the reviews of
+NSMC without their labels. Each is then fine-tuned beside the same BERT that has read nothing
+("scratch": the same tokeniser, and one step of pre-training at a rate of nearly nothing).
 
     export FLAXFORMERS_DATA=...
     python -m benchmarks.pretraining --workdir runs/pretraining
@@ -13,10 +14,10 @@ docs/pretraining.md, with what is finished by then.
 """
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,52 @@ from train.report.style import BLUE, GREEN, VERMILLION, new_figure, save, style
 
 ROOT = Path(__file__).parents[1]
 PAGE, PICTURE = ROOT / "docs" / "pretraining.md", ROOT / "docs" / "images" / "pretraining.png"
-BEGIN, END = "<!-- pretraining -->\n", "<!-- end of pretraining -->\n"
+BEGIN, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 
-FAMILIES = ("bert", "albert", "electra")
-SCRATCH = "scratch"
-TASKS = {
-    "sst2": ("accuracy", 600),
-    "mrpc": ("mean", 300),
-    "wnut17": ("f1", 300),
-    "squad": ("f1", 600),
+FAMILIES = {"bert": "BERT", "albert": "ALBERT", "electra": "ELECTRA's generator"}
+COLOURS = (BLUE, GREEN, VERMILLION)
+CONFIGS = {
+    **{family: f"wikitext/{family}_mini" for family in FAMILIES},
+    "scratch": "wikitext/bert_mini",
+    "student": "wikitext/student_mini",
+    "distilled": "wikitext/distil_mini",
+    "korean": "korean/bert_mini",
+    "korean scratch": "korean/bert_mini",
 }
-"""The score that is shown, and the steps of a fine-tuning."""
+"""What is pre-trained, by the names of the folders."""
+UNREAD = ("scratch", "korean scratch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A fine-tuning."""
+
+    score: str
+    """Of the test split or, where there is none, of the validation split."""
+    steps: int
+    """Of each run."""
+    settings: tuple[str, ...] = ()
+    """Beside those of configs/finetune."""
+
+
+# Windows of a context are as long as the rows that the encoders have read.
+WINDOWS = (
+    *("--batching.max-source-length", "128", "--batching.tokens-per-batch", "2048"),
+    *("--objective.stride", "64", "--objective.max-question-length", "32"),
+)
+TASKS = {
+    "sst2": Task("accuracy", 400),
+    "mrpc": Task("mean", 200),
+    "wnut17": Task("f1", 250),
+    "squad": Task("f1", 400, WINDOWS),
+    "nsmc": Task("accuracy", 400, ("--eval-examples", "2000")),
+}
+TABLES = {
+    "pretraining": (("scratch", *FAMILIES), ("sst2", "mrpc", "wnut17", "squad")),
+    "distillation": (("scratch", "student", "distilled", "bert"), ("sst2", "wnut17")),
+    "korean": (("korean scratch", "korean"), ("nsmc",)),
+}
+"""Encoders and tasks of each table."""
 
 
 def train(*arguments: str) -> None:
@@ -48,9 +84,9 @@ def train(*arguments: str) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def flops_of_a_step(family: str) -> float:
+def flops_of_a_step(encoder: str) -> float:
     """FLOPs of a step of pre-training, in closed form."""
-    experiment = load_config(f"configs/wikitext/{family}_mini.py")
+    experiment = load_config(f"configs/{CONFIGS[encoder]}.py")
     batching = experiment.batching
     length = batching.max_source_length
     rows = batching.tokens_per_batch // length
@@ -58,21 +94,25 @@ def flops_of_a_step(family: str) -> float:
     return step_flops(experiment, shapes)
 
 
-def pretrain(workdir: Path, steps: int) -> dict[str, int]:
-    """Trains the families for the compute that BERT takes for `steps`; the steps of each."""
-    budget = steps * flops_of_a_step("bert")
-    taken = {family: round(budget / flops_of_a_step(family)) for family in FAMILIES}
-    for family, number in taken.items():
-        settings = every(number, evaluations=10)
-        train(*config_of(family), "--workdir", str(workdir / family), *settings)
-    unread = ("--workdir", str(workdir / SCRATCH), "--steps", "1", "--schedule.name", "constant")
-    train(*config_of("bert"), *unread, "--schedule.warmup-steps", "0", "--schedule.peak", "1e-12")
-    return taken
+def steps_of(encoder: str, steps: int) -> int:
+    """Steps that an encoder takes for the compute of `steps` of BERT's; the others take as many."""
+    if encoder in UNREAD:
+        return 1
+    if encoder not in FAMILIES:
+        return steps
+    return round(steps * flops_of_a_step("bert") / flops_of_a_step(encoder))
 
 
-def config_of(family: str) -> tuple[str, str]:
-    """The arguments that name a family's pre-training."""
-    return "run", f"configs/wikitext/{family}_mini.py"
+def pretrain(workdir: Path, encoder: str, steps: int) -> None:
+    """Trains one of the encoders, the teacher of the distilled one before it."""
+    settings = every(steps_of(encoder, steps), evaluations=10)
+    if encoder in UNREAD:
+        settings = [*settings, "--schedule.name", "constant", "--schedule.peak", "1e-12"]
+    if encoder == "distilled":
+        pretrain(workdir, "bert", steps)
+        settings = [*settings, "--teacher", str(workdir / "bert")]
+    folder = workdir / encoder.replace(" ", "-")
+    train("run", f"configs/{CONFIGS[encoder]}.py", "--workdir", str(folder), *settings)
 
 
 def every(steps: int, *, evaluations: int) -> list[str]:
@@ -84,28 +124,36 @@ def every(steps: int, *, evaluations: int) -> list[str]:
     ]
 
 
-def fine_tune(workdir: Path, task: str, seeds: int) -> None:
-    """Fine-tunes every encoder on a task, with several seeds."""
-    for family in (SCRATCH, *FAMILIES):
-        train(
-            *("repeat", f"configs/finetune/{task}.py", "--seeds", str(seeds)),
-            *("--workdir", str(workdir / f"{task}-{family}"), "--init", str(workdir / family)),
-            *every(TASKS[task][1], evaluations=3),
-        )
+def fine_tune(workdir: Path, task: str, encoder: str, seeds: int) -> None:
+    """Fine-tunes an encoder on a task, with several seeds."""
+    name = encoder.replace(" ", "-")
+    train(
+        *("repeat", f"configs/finetune/{task}.py", "--seeds", str(seeds)),
+        *("--workdir", str(workdir / f"{task}-{name}"), "--init", str(workdir / name)),
+        *every(TASKS[task].steps, evaluations=2),
+        *("--schedule.peak", "5e-4", *TASKS[task].settings),
+    )
 
 
-def found(workdir: Path, tasks: Sequence[str], taken: dict[str, int]) -> dict[str, Any]:
+def found(workdir: Path, steps: int) -> dict[str, Any]:
     """Curves and scores of what is finished."""
-    curves, scores = {}, {}
-    for family in FAMILIES:
-        path = workdir / family / METRICS
-        records = read_records(path) if path.exists() else []
-        curves[family] = [r for r in records if r["kind"] == "eval"]
-    for task in tasks:
-        paths = {f: workdir / f"{task}-{f}" / "summary.json" for f in (SCRATCH, *FAMILIES)}
-        scores[task] = {f: json.loads(p.read_text()) for f, p in paths.items() if p.exists()}
-    flops = {family: flops_of_a_step(family) for family in FAMILIES}
-    return {"steps": taken, "flops_of_a_step": flops, "curves": curves, "scores": scores}
+    curves = {}
+    for encoder in CONFIGS:
+        path = workdir / encoder.replace(" ", "-") / METRICS
+        if path.exists() and encoder not in UNREAD:
+            curves[encoder] = [r for r in read_records(path) if r["kind"] == "eval"]
+    scores: dict[str, Any] = {}
+    for task in TASKS:
+        for encoder in CONFIGS:
+            path = workdir / f"{task}-{encoder.replace(' ', '-')}" / "summary.json"
+            if path.exists():
+                scores.setdefault(task, {})[encoder] = json.loads(path.read_text())
+    return {
+        "steps": {encoder: steps_of(encoder, steps) for encoder in curves},
+        "flops_of_a_step": {family: flops_of_a_step(family) for family in FAMILIES},
+        "curves": curves,
+        "scores": scores,
+    }
 
 
 def draw(result: dict[str, Any]) -> None:
@@ -113,15 +161,15 @@ def draw(result: dict[str, Any]) -> None:
     with style():
         figure = new_figure(6.4, 3.6)
         axes = figure.add_subplot()
-        for family, colour in zip(FAMILIES, (BLUE, GREEN, VERMILLION), strict=True):
+        for (family, label), colour in zip(FAMILIES.items(), COLOURS, strict=True):
             flops = result["flops_of_a_step"][family]
-            points = result["curves"][family]
+            points = result["curves"].get(family, [])
             axes.plot(
                 [record["step"] * flops / 1e15 for record in points],
                 [record["perplexity"] for record in points],
                 color=colour,
                 marker=".",
-                label="ELECTRA's generator" if family == "electra" else family.upper(),
+                label=label,
             )
         axes.set(
             yscale="log", xlabel="PFLOP", title="Perplexity of a hidden token, WikiText-2 held out"
@@ -130,26 +178,45 @@ def draw(result: dict[str, Any]) -> None:
         save(figure, PICTURE)
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: dict[str, Any], encoders: tuple[str, ...], tasks: tuple[str, ...]) -> str:
     """Scores by task and encoder: means over the seeds, and deviations."""
-    names = (SCRATCH, *FAMILIES)
     lines = [
-        "| task | score | seeds | " + " | ".join(names) + " |",
-        "|---" * (3 + len(names)) + "|",
+        "| task | score | seeds | " + " | ".join(encoders) + " |",
+        "|---" * (3 + len(encoders)) + "|",
     ]
-    for task, by_family in result["scores"].items():
-        metric, cells, seeds = TASKS[task][0], [], "?"
-        for name in names:
-            summary = by_family.get(name)
+    for task in tasks:
+        by_encoder = result["scores"].get(task, {})
+        cells, seeds = [], "0"
+        for encoder in encoders:
+            summary = by_encoder.get(encoder)
             if summary is None:
                 cells.append("not run")
                 continue
             seeds = str(len(summary["seeds"]))
-            [numbers] = [n for key, n in summary["metrics"].items() if key.endswith(f"/{metric}")]
+            numbers = final_score(summary, TASKS[task].score)
             deviation = numbers["deviation"]
             cells.append(f"{numbers['mean']:.3f}" + (f" ± {deviation:.3f}" if deviation else ""))
-        lines.append(f"| {task} | {metric} | {seeds} | " + " | ".join(cells) + " |")
+        lines.append(f"| {task} | {TASKS[task].score} | {seeds} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def final_score(summary: dict[str, Any], score: str) -> dict[str, Any]:
+    """The numbers of a score on the split that a run was scored on at its end."""
+    [numbers] = [n for name, n in summary["metrics"].items() if name.endswith(f"/{score}")]
+    return numbers
+
+
+def write(result: dict[str, Any]) -> None:
+    """The results, the picture, and the tables of the page."""
+    (RESULTS / "pretraining.json").write_text(json.dumps(result, indent=2) + "\n")
+    draw(result)
+    text = PAGE.read_text()
+    for name, (encoders, tasks) in TABLES.items():
+        before, _, rest = text.partition(BEGIN.format(name))
+        after = rest.partition(END.format(name))[2]
+        inside = "\n" + table(result, encoders, tasks) + "\n"
+        text = before + BEGIN.format(name) + inside + END.format(name) + after
+    PAGE.write_text(text)
 
 
 def main() -> None:
@@ -158,19 +225,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", type=Path, default=Path("runs/pretraining"))
-    parser.add_argument("--steps", type=int, default=4000, help="of BERT's pre-training")
+    parser.add_argument("--steps", type=int, default=1500, help="of BERT's pre-training")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
     parser.add_argument("--tasks", nargs="*", choices=TASKS, default=list(TASKS))
     options = parser.parse_args()
-    taken = pretrain(options.workdir, options.steps)
-    for task in [None, *options.tasks]:
-        if task is not None:
-            fine_tune(options.workdir, task, options.seeds)
-        result = found(options.workdir, options.tasks, taken)
-        (RESULTS / "pretraining.json").write_text(json.dumps(result, indent=2) + "\n")
-        draw(result)
-        before, _, rest = PAGE.read_text().partition(BEGIN)
-        PAGE.write_text(before + BEGIN + "\n" + table(result) + "\n" + END + rest.partition(END)[2])
+    for name in options.tables:
+        encoders, tasks = TABLES[name]
+        for encoder in encoders:
+            pretrain(options.workdir, encoder, options.steps)
+        for task in (task for task in tasks if task in options.tasks):
+            for encoder in encoders:
+                fine_tune(options.workdir, task, encoder, options.seeds)
+                write(found(options.workdir, options.steps))
 
 
 if __name__ == "__main__":
