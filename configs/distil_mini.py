@@ -12,7 +12,7 @@ import dataclasses
 from configs.bert_mini_stdlib import config as of_teacher
 from configs.bert_mini_stdlib import mini
 from flaxformers_edu.models import DistilBertConfig, DistillationConfig
-from flaxformers_edu.models.distillation import spread_layers
+from flaxformers_edu.models.student_layers import spread_layers
 from flaxformers_edu.objectives import DistilMLM, MaskedLM
 from flaxformers_edu.optim.optimizers import Optimizer
 from train.experiment import Experiment

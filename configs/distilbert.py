@@ -12,7 +12,7 @@ Made for many accelerators; it has not been trained here.
 import dataclasses
 
 from flaxformers_edu.models import DistillationConfig, presets
-from flaxformers_edu.models.distillation import spread_layers
+from flaxformers_edu.models.student_layers import spread_layers
 from flaxformers_edu.objectives import DistilMLM, MaskedLM
 from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.optim.schedules import Schedule

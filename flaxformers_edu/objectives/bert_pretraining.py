@@ -9,46 +9,39 @@ import numpy as np
 from jaxtyping import Array
 
 from flaxformers_edu.errors import InputError, unknown_name
-from flaxformers_edu.objectives.classification import class_loss
 from flaxformers_edu.objectives.documents import (
+    HiddenTokens,
     collate,
     encode_documents,
     row_maker,
-    sentences_of,
 )
 from flaxformers_edu.objectives.losses import (
     Loss,
+    class_loss,
     cross_entropy,
     joint_loss,
     own_means,
     perplexity,
 )
-from flaxformers_edu.objectives.masked_lm import split_key
-from flaxformers_edu.objectives.masking import Masking, mask_batch
+from flaxformers_edu.objectives.masking import for_dropout, mask_batch, split_key
 from flaxformers_edu.objectives.rows import forward, room_for_text
 from flaxformers_edu.objectives.sentence_pairs import KINDS, sentence_pairs
 from flaxformers_edu.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class BertPretraining:
+class BertPretraining(HiddenTokens):
     """The mean over the hidden tokens plus the mean over the pairs (Devlin et al. 2019, A.2)."""
 
     pairs: str = "nsp"
     """What is asked of two segments: nsp, whether the second follows the first or is a random one
     (BERT); sop, whether they are in order or swapped (Lan et al. 2019, section 3.1)."""
-    masking: Masking = Masking()
-    """What is hidden, and by what."""
     short_fraction: float = 0.1
     """Of the rows: those made shorter, so that the model sees short texts, too."""
     duplicates: int = 1
     """How often the corpus is gone through, with pairs cut anew each time."""
 
     task = "pretraining"
-    metric = "loss"
-    higher_is_better = False
-    predicts = False
-    generates = False
 
     def __post_init__(self) -> None:
         if self.pairs not in KINDS:
@@ -59,10 +52,6 @@ class BertPretraining:
             )
         if self.duplicates < 1:
             raise InputError(f"objective.duplicates is {self.duplicates}; it must be at least 1")
-
-    def texts(self, example: Mapping[str, Any]) -> list[str]:
-        """What a tokeniser is trained on."""
-        return sentences_of(example)
 
     def encode_corpus(
         self,
@@ -101,18 +90,14 @@ class BertPretraining:
             )
         return collate(config, packed=packed, labels=True)
 
-    def shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """What the model reads, from the shapes of a batch: with the places it predicts."""
-        return self.masking.shapes(shapes)
-
     def loss(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
     ) -> Loss:
         """Both means, added; see `joint_loss`. No key means no dropout and a fixed choice."""
         config: Any = model.config
-        mask_key, drop_key = split_key(dropout_key, 2)
+        mask_key, _ = split_key(dropout_key, 2)
         inputs, labels_BP = mask_batch(batch, config, self.masking, mask_key)
-        output = forward(model, params, inputs, None if dropout_key is None else drop_key)
+        output = forward(model, params, inputs, for_dropout(dropout_key))
         tokens = cross_entropy(output.prediction_logits, labels_BP)
         of_pairs = getattr(output, "sop_logits", None)
         logits_B2 = output.seq_relationship_logits if of_pairs is None else of_pairs

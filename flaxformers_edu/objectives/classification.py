@@ -11,24 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.metrics.glue import CLASSIFIER_METRICS, REGRESSION_METRICS, score
-from flaxformers_edu.objectives.losses import Loss, cross_entropy
+from flaxformers_edu.objectives.base import JudgedByScore, OfLogits, OneLabel
+from flaxformers_edu.objectives.losses import Loss
 from flaxformers_edu.objectives.rows import (
     EncodedRows,
     Row,
     check_fits,
-    check_labels,
     check_metrics,
     collate_rows,
     encode_texts,
-    forward,
     label_of,
     named,
     numbers,
@@ -36,11 +33,6 @@ from flaxformers_edu.objectives.rows import (
 )
 from flaxformers_edu.text.batching import IGNORED_LABEL
 from flaxformers_edu.text.tokenizer import Tokenizer
-
-
-def class_loss(logits_BC: Float[Array, "B C"], labels_B: Int[Array, " B"]) -> Loss:
-    """Cross-entropy of one choice a row; a label of -100 counts nothing."""
-    return cross_entropy(logits_BC[:, None, :], labels_B[:, None])
 
 
 def texts_of(example: Mapping[str, Any]) -> list[str]:
@@ -54,7 +46,26 @@ def texts_of(example: Mapping[str, Any]) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification:
+class OfTexts(JudgedByScore):
+    """What is said of a text, or of a pair, and judged by one metric or more."""
+
+    metrics: tuple[str, ...]
+    """Of several, the mean decides which checkpoint is best."""
+
+    task = "sequence_classification"
+
+    @property
+    def metric(self) -> str:
+        """The score that chooses among checkpoints."""
+        return self.metrics[0] if len(self.metrics) == 1 else "mean"
+
+    def texts(self, example: Mapping[str, Any]) -> list[str]:
+        """What a tokeniser is trained on."""
+        return texts_of(example)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(OfTexts, OneLabel):
     """Cross-entropy over the labels of a text or a pair (Devlin et al. 2019, section 4.1)."""
 
     labels: tuple[str, ...] = ("negative", "positive")
@@ -63,13 +74,8 @@ class Classification:
     """What it is judged by: accuracy, f1 (of the last of two labels), macro_f1, matthews. Of
     several, the mean decides which checkpoint is best."""
 
-    task = "sequence_classification"
-    higher_is_better = True
-    predicts = True
-    generates = False
-
     def __post_init__(self) -> None:
-        check_labels(self.labels)
+        super().__post_init__()
         check_metrics(self.metrics, CLASSIFIER_METRICS)
         if "f1" in self.metrics and len(self.labels) != 2:
             raise InputError(
@@ -81,19 +87,6 @@ class Classification:
     def num_labels(self) -> int:
         """Outputs that the model must have."""
         return len(self.labels)
-
-    @property
-    def metric(self) -> str:
-        """The score that chooses among checkpoints."""
-        return self.metrics[0] if len(self.metrics) == 1 else "mean"
-
-    def texts(self, example: Mapping[str, Any]) -> list[str]:
-        """What a tokeniser is trained on."""
-        return texts_of(example)
-
-    def labelled(self, example: Mapping[str, Any]) -> bool:
-        """Whether the example says what is right."""
-        return label_of(example, self.labels) != IGNORED_LABEL
 
     def encode(
         self, example: Mapping[str, Any], tokenizer: Tokenizer, *, max_length: int
@@ -115,23 +108,6 @@ class Classification:
         check_fits(config, self.num_labels, packed)
         return partial(collate_classes, config=config)
 
-    def loss(
-        self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
-    ) -> Loss:
-        """Cross-entropy of the labels; no key means no dropout."""
-        return class_loss(forward(model, params, batch, dropout_key).logits, batch["labels"])
-
-    def measures(self, means: dict[str, float]) -> dict[str, float]:
-        """Loss and accuracy."""
-        return {name: value for name, value in means.items() if name != "nll"}
-
-    def predict(
-        self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
-    ) -> dict[str, Array]:
-        """The probability of each label, [B, C]."""
-        logits_BC = forward(model, params, batch, None).logits.astype(jnp.float32)
-        return {"probabilities": jax.nn.softmax(logits_BC)}
-
     def outcomes(
         self,
         rows: Sequence[Mapping[str, np.ndarray]],
@@ -151,9 +127,7 @@ class Classification:
         self, outcomes: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
         """The metrics, and their mean where there are several."""
-        labels = [label_of(example, self.labels) for example in examples]
-        predictions = [self.labels.index(outcome["label"]) for outcome in outcomes]
-        return score(labels, predictions, self.metrics)
+        return score(*self.compared(outcomes, examples), self.metrics)
 
 
 def collate_classes(
@@ -165,35 +139,23 @@ def collate_classes(
 
 
 @dataclasses.dataclass(frozen=True)
-class Regression:
+class Regression(OfTexts, OfLogits):
     """Squared error of one number for a text or a pair: STS-B."""
 
     metrics: tuple[str, ...] = ("pearson", "spearman")
     """What it is judged by. Of several, the mean decides which checkpoint is best."""
 
-    task = "sequence_classification"
     num_labels = 1
-    higher_is_better = True
-    predicts = True
-    generates = False
 
     def __post_init__(self) -> None:
         check_metrics(self.metrics, REGRESSION_METRICS)
 
-    @property
-    def metric(self) -> str:
-        """The score that chooses among checkpoints."""
-        return self.metrics[0] if len(self.metrics) == 1 else "mean"
-
-    def texts(self, example: Mapping[str, Any]) -> list[str]:
-        """What a tokeniser is trained on."""
-        return texts_of(example)
-
     def labelled(self, example: Mapping[str, Any]) -> bool:
         """Whether the example says what is right."""
-        return not math.isnan(self._label(example))
+        return not math.isnan(self.number_of(example))
 
-    def _label(self, example: Mapping[str, Any]) -> float:
+    def number_of(self, example: Mapping[str, Any]) -> float:
+        """The example's "label"; NaN where it is not known. Raises InputError for no number."""
         label = example.get("label")
         if label is None:
             return math.nan
@@ -214,7 +176,7 @@ class Regression:
             InputError: a field is missing, or the label is no number.
         """
         row = encode_texts(tokenizer, *texts_of(example), max_length=max_length)
-        return {**row, "labels": [self._label(example)]}
+        return {**row, "labels": [self.number_of(example)]}
 
     def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
         """The function from encoded rows to a batch with `labels` [rows], float32.
@@ -225,27 +187,17 @@ class Regression:
         check_fits(config, self.num_labels, packed)
         return partial(collate_numbers, config=config)
 
-    def loss(
-        self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
-    ) -> Loss:
+    def loss_of(self, logits: Array, labels_B: Array) -> Loss:
         """Squared error, in float32; rows without a number (NaN) count nothing."""
-        output = forward(model, params, batch, dropout_key)
-        labels_B = batch["labels"]
         known_B = ~jnp.isnan(labels_B)
         # Chosen before the difference: a NaN that is masked afterwards still spoils gradients.
         wanted_B = jnp.where(known_B, labels_B, 0.0)
-        errors_B = jnp.where(known_B, output.logits[:, 0].astype(jnp.float32) - wanted_B, 0.0)
+        errors_B = jnp.where(known_B, logits[:, 0].astype(jnp.float32) - wanted_B, 0.0)
         return Loss(sum=(errors_B**2).sum(), weight=known_B.sum(dtype=jnp.float32), counts={})
 
-    def measures(self, means: dict[str, float]) -> dict[str, float]:
-        """The mean squared error as it is."""
-        return means
-
-    def predict(
-        self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
-    ) -> dict[str, Array]:
+    def said(self, logits: Array) -> dict[str, Array]:
         """The number of each row, [B, 1]."""
-        return {"values": forward(model, params, batch, None).logits.astype(jnp.float32)}
+        return {"values": logits.astype(jnp.float32)}
 
     def outcomes(
         self,
@@ -261,7 +213,7 @@ class Regression:
         self, outcomes: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
         """The metrics, and their mean where there are several."""
-        labels = [self._label(example) for example in examples]
+        labels = [self.number_of(example) for example in examples]
         return score(labels, [outcome["value"] for outcome in outcomes], self.metrics)
 
 

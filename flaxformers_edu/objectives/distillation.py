@@ -4,7 +4,7 @@ The objective `of` says what examples are, how they become batches, and how pred
 here is only another loss, over the module of `models/distillation.py` and parameters
 {"student": ..., "teacher": ...}. Evaluation is of the student.
 
-Dims: B batch, C choices, T length, P predicted places, N labels, V vocabulary.
+Dims: B batch, T length, P predicted places, V vocabulary.
 """
 
 import dataclasses
@@ -13,9 +13,10 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array
 
 from flaxformers_edu.errors import InputError, unknown_name
+from flaxformers_edu.objectives.base import JudgedByLoss
 from flaxformers_edu.objectives.losses import (
     IGNORED_LABEL,
     Loss,
@@ -24,12 +25,14 @@ from flaxformers_edu.objectives.losses import (
     own_means,
     perplexity,
 )
-from flaxformers_edu.objectives.masked_lm import split_key
+from flaxformers_edu.objectives.masking import for_dropout
 from flaxformers_edu.objectives.rows import MODEL_INPUTS
 from flaxformers_edu.objectives.teaching import (
+    LOGITS,
     cosine_distance,
     divergence,
     mapped_layers,
+    predicted_places,
     real_places,
     run_both,
     score_errors,
@@ -84,13 +87,8 @@ class Distillation:
         return means
 
 
-def for_dropout(key: Array | None) -> Array | None:
-    """The part of a key that the masked language model leaves for dropout; of none, none."""
-    return None if key is None else split_key(key, 2)[-1]
-
-
 @dataclasses.dataclass(frozen=True)
-class DistilMLM(Distillation):
+class DistilMLM(JudgedByLoss, Distillation):
     """DistilBERT's triple loss: soft targets, the masked language model, cosine of last states.
 
     Sanh et al. 2019, section 2; the weights are those of the released training command. Its masking
@@ -108,11 +106,6 @@ class DistilMLM(Distillation):
     soft_targets: SoftTargets = "tokens"
     """Where soft targets count: at all tokens, as in the released command, or at masked ones only
     (its --restrict_ce_to_mask), which needs logits for these alone."""
-
-    metric = "loss"
-    higher_is_better = False
-    predicts = False
-    generates = False
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
@@ -159,7 +152,7 @@ class DistilMLM(Distillation):
 
 
 @dataclasses.dataclass(frozen=True)
-class HiddenDistillation(Distillation):
+class HiddenDistillation(JudgedByLoss, Distillation):
     """TinyBERT's first stage: embeddings, attention scores and states as the teacher has them.
 
     Jiao et al. 2020, section 3.1. Around a masked language model it is general distillation, around
@@ -167,11 +160,6 @@ class HiddenDistillation(Distillation):
     m · N / M of N. Mean squared errors are per token and, of scores, per pair that sees each other:
     unlike in the released code, padding does not count among the places that are averaged.
     """
-
-    metric = "loss"
-    higher_is_better = False
-    predicts = False
-    generates = False
 
     def labelled(self, example: Mapping[str, Any]) -> bool:
         """Whether an example can be learned from: labels are not looked at."""
@@ -259,33 +247,6 @@ class PredictionDistillation(Distillation):
     def predict(self, model: Any, params: Any, batch: Batch, **settings: Any) -> dict[str, Array]:
         """What the student predicts."""
         return self.of.predict(model.alone("student"), params["student"], batch, **settings)
-
-
-LOGITS = {
-    "sequence_classification": ("logits",),
-    "multiple_choice": ("logits",),
-    "token_classification": ("logits",),
-    "question_answering": ("start_logits", "end_logits"),
-}
-
-
-def predicted_places(
-    task: str, inputs: Batch, labels: Array | None, logits: Float[Array, "*places N"]
-) -> tuple[Bool[Array, "*places"], Bool[Array, "*places N"] | None]:
-    """Where a task's predictions count, and which classes there are in each; None: all.
-
-    A row counts if it has a token. Tags count where the objective has labels: at the first pieces
-    of words. The classes of a span are its row's tokens, and those of a choice the filled choices.
-    """
-    real = inputs["attention_mask"] != 0
-    if task == "token_classification":
-        assert labels is not None
-        return labels != IGNORED_LABEL, None
-    if task == "question_answering":
-        return real.any(axis=-1), real
-    if task == "multiple_choice":
-        return real.any(axis=(-1, -2)), real.any(axis=-1)
-    return real.any(axis=-1), None
 
 
 def check_temperature(temperature: float) -> None:

@@ -1,5 +1,6 @@
 """A corpus as documents of sentences of ids, and its rows for pre-training."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.objectives.base import JudgedByLoss
+from flaxformers_edu.objectives.masking import Masking
 from flaxformers_edu.objectives.rows import Row, collate_rows, numbers
 from flaxformers_edu.text.batching import IGNORED_LABEL, pad_sequences
 from flaxformers_edu.text.sentences import split_sentences
@@ -109,3 +112,31 @@ def _collate(
     if labels:
         batch["sentence_labels"] = numbers(examples, "sentence_labels", rows, IGNORED_LABEL)
     return batch
+
+
+@dataclasses.dataclass(frozen=True)
+class HiddenTokens(JudgedByLoss):
+    """What is learnt from documents whose tokens are hidden in part, anew at every step.
+
+    Examples are {"sentences"} or {"text"}. Objectives say by `encode_corpus` how these become rows,
+    and by `loss` what is asked.
+    """
+
+    masking: Masking = Masking()
+    """What is hidden, and by what."""
+
+    def texts(self, example: Mapping[str, Any]) -> list[str]:
+        """What a tokeniser is trained on."""
+        return sentences_of(example)
+
+    def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
+        """The function from encoded rows to a batch with `maskable`.
+
+        Raises:
+            InputError: packing is asked for.
+        """
+        return collate(config, packed=packed)
+
+    def shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """What the model reads, from the shapes of a batch: with the places it predicts."""
+        return self.masking.shapes(shapes)

@@ -6,50 +6,26 @@ Dims: B rows, T length, P places.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import numpy as np
 from jaxtyping import Array, Int
 
-from flaxformers_edu.objectives.documents import (
-    collate,
-    encode_documents,
-    row_maker,
-    sentences_of,
-)
+from flaxformers_edu.objectives.documents import HiddenTokens, encode_documents, row_maker
 from flaxformers_edu.objectives.full_rows import full_sentences
 from flaxformers_edu.objectives.losses import Loss, cross_entropy, perplexity
-from flaxformers_edu.objectives.masking import Masking, mask_batch
+from flaxformers_edu.objectives.masking import for_dropout, mask_batch, split_key
 from flaxformers_edu.objectives.rows import forward, room_for_text
 from flaxformers_edu.text.tokenizer import Tokenizer
 
-EVALUATION_SEED = 0  # of what is hidden where no key is given: the same in every evaluation
-
-
-def split_key(key: Array | None, number: int) -> tuple[Array, ...]:
-    """Keys of which the last is for dropout; without a key, fixed ones to hide by."""
-    return tuple(jax.random.split(jax.random.key(EVALUATION_SEED) if key is None else key, number))
-
 
 @dataclasses.dataclass(frozen=True)
-class MaskedLM:
+class MaskedLM(HiddenTokens):
     """Cross-entropy of the hidden tokens; judged by it alone."""
 
-    masking: Masking = Masking()
-    """What is hidden, and by what."""
-
     task = "masked_lm"
-    metric = "loss"
-    higher_is_better = False
-    predicts = False
-    generates = False
-
-    def texts(self, example: Mapping[str, Any]) -> list[str]:
-        """What a tokeniser is trained on."""
-        return sentences_of(example)
 
     def encode_corpus(
         self,
@@ -72,14 +48,6 @@ class MaskedLM:
         ):
             yield make_row(ids)
 
-    def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
-        """The function from encoded rows to a batch with `maskable`."""
-        return collate(config, packed=packed)
-
-    def shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """What the model reads, from the shapes of a batch: with the places it predicts."""
-        return self.masking.shapes(shapes)
-
     def mask(
         self, batch: Mapping[str, Array], config: Any, key: Array | None
     ) -> tuple[dict[str, Array], Int[Array, "B P"]]:
@@ -95,8 +63,8 @@ class MaskedLM:
         """Cross-entropy over the hidden tokens; no key means no dropout and a fixed choice."""
         config: Any = model.config
         inputs, labels_BP = self.mask(batch, config, dropout_key)
-        drop = None if dropout_key is None else split_key(dropout_key, 2)[-1]
-        return cross_entropy(forward(model, params, inputs, drop).logits, labels_BP)
+        output = forward(model, params, inputs, for_dropout(dropout_key))
+        return cross_entropy(output.logits, labels_BP)
 
     def measures(self, means: dict[str, float]) -> dict[str, float]:
         """The means, and the perplexity of a hidden token."""

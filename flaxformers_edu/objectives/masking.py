@@ -21,6 +21,8 @@ from flaxformers_edu.errors import InputError
 from flaxformers_edu.objectives.rows import MODEL_INPUTS
 from flaxformers_edu.text.batching import IGNORED_LABEL
 
+EVALUATION_SEED = 0  # of what is hidden where no key is given: the same in every evaluation
+
 
 @dataclasses.dataclass(frozen=True)
 class Masking:
@@ -59,6 +61,16 @@ class Masking:
         """The shapes of a batch and of `predict_positions`, which its loss adds."""
         rows, length = shapes["input_ids"]
         return {**shapes, "predict_positions": (rows, self.places(length))}
+
+
+def split_key(key: Key[Array, ""] | None, number: int) -> tuple[Key[Array, ""], ...]:
+    """Keys of which the last is for dropout; without a key, fixed ones to hide by."""
+    return tuple(jax.random.split(jax.random.key(EVALUATION_SEED) if key is None else key, number))
+
+
+def for_dropout(key: Key[Array, ""] | None) -> Key[Array, ""] | None:
+    """The part of a key that hiding leaves for dropout; of none, none."""
+    return None if key is None else split_key(key, 2)[-1]
 
 
 def mask_batch(

@@ -10,36 +10,29 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.metrics.glue import score
-from flaxformers_edu.objectives.classification import class_loss
-from flaxformers_edu.objectives.losses import Loss
+from flaxformers_edu.objectives.base import OneLabel
 from flaxformers_edu.objectives.rows import (
     EncodedRows,
     Row,
-    check_labels,
     check_unpacked,
-    collate_rows,
     encode_texts,
     field_of,
-    forward,
     label_of,
     named,
     numbers,
     text_of,
 )
+from flaxformers_edu.objectives.several_texts import collate_several, side_by_side
 from flaxformers_edu.text.batching import IGNORED_LABEL
 from flaxformers_edu.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class MultipleChoice:
+class MultipleChoice(OneLabel):
     """Cross-entropy over the scores of the choices (Devlin et al. 2019, section 4.4)."""
 
     labels: tuple[str, ...] = ("A", "B", "C", "D", "E")
@@ -50,20 +43,10 @@ class MultipleChoice:
 
     task = "multiple_choice"
     metric = "accuracy"
-    higher_is_better = True
-    predicts = True
-    generates = False
-
-    def __post_init__(self) -> None:
-        check_labels(self.labels)
 
     def texts(self, example: Mapping[str, Any]) -> list[str]:
         """What a tokeniser is trained on."""
         return [text_of(example, "question"), *self._choices(example)]
-
-    def labelled(self, example: Mapping[str, Any]) -> bool:
-        """Whether the example says what is right."""
-        return label_of(example, self.labels) != IGNORED_LABEL
 
     def _choices(self, example: Mapping[str, Any]) -> list[str]:
         choices = field_of(example, "choices")
@@ -81,7 +64,7 @@ class MultipleChoice:
     ) -> dict[str, list[int]]:
         """The pair of the question and each choice, cut to max_length, one after another.
 
-        `choice_lengths` [C] says where they end, and `length` is the longest of them.
+        See `side_by_side`.
 
         Raises:
             InputError: a field is missing, there are more or fewer choices than labels, the label
@@ -99,10 +82,7 @@ class MultipleChoice:
             encode_texts(tokenizer, question, choice + after, max_length=max_length)
             for choice in self._choices(example)
         ]
-        lengths = [len(row["input_ids"]) for row in rows]
-        flat = {name: [i for row in rows for i in row[name]] for name in rows[0]}
-        label = label_of(example, self.labels)
-        return {**flat, "choice_lengths": lengths, "length": [max(lengths)], "labels": [label]}
+        return {**side_by_side(rows), "labels": [label_of(example, self.labels)]}
 
     def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
         """The function from encoded rows to a batch: ids [rows, C, length], `labels` [rows].
@@ -112,23 +92,6 @@ class MultipleChoice:
         """
         check_unpacked(packed)
         return partial(collate_choices, config=config, num_choices=len(self.labels))
-
-    def loss(
-        self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
-    ) -> Loss:
-        """Cross-entropy of the right choice; no key means no dropout."""
-        return class_loss(forward(model, params, batch, dropout_key).logits, batch["labels"])
-
-    def measures(self, means: dict[str, float]) -> dict[str, float]:
-        """Loss and accuracy."""
-        return {name: value for name, value in means.items() if name != "nll"}
-
-    def predict(
-        self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any
-    ) -> dict[str, Array]:
-        """The probability of each choice, [B, C]."""
-        logits_BC = forward(model, params, batch, None).logits.astype(jnp.float32)
-        return {"probabilities": jax.nn.softmax(logits_BC)}
 
     def outcomes(
         self,
@@ -154,26 +117,12 @@ class MultipleChoice:
         self, outcomes: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
         """Accuracy."""
-        labels = [label_of(example, self.labels) for example in examples]
-        predictions = [self.labels.index(outcome["label"]) for outcome in outcomes]
-        return score(labels, predictions, (self.metric,))
+        return score(*self.compared(outcomes, examples), (self.metric,))
 
 
 def collate_choices(
     examples: Sequence[Row], rows: int, length: int, *, config: Any, num_choices: int
 ) -> dict[str, np.ndarray]:
-    """`collate_rows` of all choices as [rows, C, length], and `labels` [rows].
-
-    A row beyond the examples has empty choices and the label -100.
-    """
-    choices = []
-    for example in examples:
-        ends = np.cumsum(example["choice_lengths"])
-        parts = [np.split(np.asarray(example[name]), ends[:-1]) for name in COLUMNS]
-        choices += [dict(zip(COLUMNS, part, strict=True)) for part in zip(*parts, strict=True)]
-    flat = collate_rows(choices, rows * num_choices, length, config=config)
-    batch = {name: ids.reshape(rows, num_choices, length) for name, ids in flat.items()}
+    """`collate_several` of the choices, and `labels` [rows]: -100 for empty rows."""
+    batch = collate_several(examples, rows, length, config=config, num_texts=num_choices)
     return {**batch, "labels": numbers(examples, "labels", rows, IGNORED_LABEL)}
-
-
-COLUMNS = ("input_ids", "token_type_ids")

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.metrics.squad import best_thresholds, squad_scores
+from flaxformers_edu.objectives.base import JudgedByScore
 from flaxformers_edu.objectives.losses import Loss, cross_entropy
 from flaxformers_edu.objectives.rows import (
     EncodedRows,
@@ -42,7 +43,7 @@ NO_ANSWER = 0  # the place of [CLS]
 
 
 @dataclasses.dataclass(frozen=True)
-class QuestionAnswering:
+class QuestionAnswering(JudgedByScore):
     """Mean cross-entropy of where the answer starts and ends (Devlin et al. 2019, section 4.2).
 
     A context that is too long becomes several rows, overlapping windows of it. A window without
@@ -65,9 +66,6 @@ class QuestionAnswering:
 
     task = "question_answering"
     metric = "f1"
-    higher_is_better = True
-    predicts = True
-    generates = False
 
     def __post_init__(self) -> None:
         for field in ("stride", "max_question_length", "max_answer_length", "num_best"):
@@ -170,10 +168,6 @@ class QuestionAnswering:
             weight=starts.weight,
             counts={"accuracy": both.counts["accuracy"] / 2},
         )
-
-    def measures(self, means: dict[str, float]) -> dict[str, float]:
-        """Loss, and the part of starts and ends that is right."""
-        return means
 
     def predict(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any

@@ -9,7 +9,7 @@ Dims: B rows, T length, P places.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -20,12 +20,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from flaxformers_edu.errors import InputError
-from flaxformers_edu.objectives.documents import (
-    collate,
-    encode_documents,
-    row_maker,
-    sentences_of,
-)
+from flaxformers_edu.objectives.documents import HiddenTokens, encode_documents, row_maker
 from flaxformers_edu.objectives.full_rows import text_segments
 from flaxformers_edu.objectives.losses import (
     Loss,
@@ -34,15 +29,14 @@ from flaxformers_edu.objectives.losses import (
     own_means,
     perplexity,
 )
-from flaxformers_edu.objectives.masked_lm import split_key
-from flaxformers_edu.objectives.masking import Masking, mask_batch
+from flaxformers_edu.objectives.masking import Masking, mask_batch, split_key
 from flaxformers_edu.objectives.rows import forward, room_for_text
 from flaxformers_edu.text.batching import IGNORED_LABEL
 from flaxformers_edu.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class ReplacedTokenDetection:
+class ReplacedTokenDetection(HiddenTokens):
     """The generator's mean over hidden tokens, plus 50 times the discriminator's over all."""
 
     masking: Masking = Masking(masked=0.85, random=0.0)
@@ -52,20 +46,12 @@ class ReplacedTokenDetection:
     """λ: of the discriminator's loss beside the generator's (section 3.1)."""
 
     task = "joint_pretraining"
-    metric = "loss"
-    higher_is_better = False
-    predicts = False
-    generates = False
 
     def __post_init__(self) -> None:
         if self.discriminator_weight < 0:
             raise InputError(
                 f"objective.discriminator_weight is {self.discriminator_weight}; it must not be < 0"
             )
-
-    def texts(self, example: Mapping[str, Any]) -> list[str]:
-        """What a tokeniser is trained on."""
-        return sentences_of(example)
 
     def encode_corpus(
         self,
@@ -90,14 +76,6 @@ class ReplacedTokenDetection:
         )
         for ids_a, ids_b in found:
             yield make_row(ids_a, ids_b)
-
-    def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
-        """The function from encoded rows to a batch with `maskable`."""
-        return collate(config, packed=packed)
-
-    def shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """What the models read, from the shapes of a batch: with the places that are predicted."""
-        return self.masking.shapes(shapes)
 
     def loss(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None

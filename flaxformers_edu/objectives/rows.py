@@ -211,7 +211,7 @@ def collate_rows(
         "input_ids": pad_sequences([*ids, *missing], length, config.pad_token_id),
         "attention_mask": (np.arange(length) < lengths_B[:, None]).astype(np.int32),
     }
-    if config.num_token_types > 1:
+    if getattr(config, "num_token_types", 1) > 1:
         types = [example["token_type_ids"] for example in examples]
         batch["token_type_ids"] = pad_sequences([*types, *missing], length, 0)
     return batch

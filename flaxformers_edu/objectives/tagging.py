@@ -17,6 +17,7 @@ from jaxtyping import Array
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.metrics.entities import OUTSIDE, entity_scores
+from flaxformers_edu.objectives.base import JudgedByScore
 from flaxformers_edu.objectives.losses import Loss, cross_entropy
 from flaxformers_edu.objectives.rows import (
     EncodedRows,
@@ -39,7 +40,7 @@ NO_PIECE = -1
 
 
 @dataclasses.dataclass(frozen=True)
-class Tagging:
+class Tagging(JudgedByScore):
     """Cross-entropy of the tag at each word's first piece (Devlin et al. 2019, section 5.3).
 
     Words whose pieces are all beyond the maximum length, or that have none (the tokeniser drops
@@ -51,9 +52,6 @@ class Tagging:
 
     task = "token_classification"
     metric = "f1"
-    higher_is_better = True
-    predicts = True
-    generates = False
 
     def __post_init__(self) -> None:
         check_labels(self.labels)
@@ -119,10 +117,6 @@ class Tagging:
     ) -> Loss:
         """Cross-entropy over the words; no key means no dropout."""
         return cross_entropy(forward(model, params, batch, dropout_key).logits, batch["labels"])
-
-    def measures(self, means: dict[str, float]) -> dict[str, float]:
-        """Loss and accuracy of a word."""
-        return {name: value for name, value in means.items() if name != "nll"}
 
     def predict(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], **settings: Any

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.layers.intermediates import COLLECTION
-from flaxformers_edu.objectives.losses import Loss
+from flaxformers_edu.objectives.losses import IGNORED_LABEL, Loss
 
 Inputs = Mapping[str, Array]
 
@@ -79,6 +79,33 @@ def real_places(inputs: Inputs) -> tuple[Bool[Array, "B T"], Bool[Array, "B T T"
     ids = inputs["input_ids"]
     real_BT = (inputs.get("attention_mask", jnp.ones_like(ids)) != 0).reshape(-1, ids.shape[-1])
     return real_BT, real_BT[:, :, None] & real_BT[:, None, :]
+
+
+LOGITS = {
+    "sequence_classification": ("logits",),
+    "multiple_choice": ("logits",),
+    "token_classification": ("logits",),
+    "question_answering": ("start_logits", "end_logits"),
+}
+
+
+def predicted_places(
+    task: str, inputs: Inputs, labels: Array | None, logits: Float[Array, "*places N"]
+) -> tuple[Bool[Array, "*places"], Bool[Array, "*places N"] | None]:
+    """Where a task's predictions count, and which classes there are in each; None: all.
+
+    A row counts if it has a token. Tags count where the objective has labels: at the first pieces
+    of words. The classes of a span are its row's tokens, and those of a choice the filled choices.
+    """
+    real = inputs["attention_mask"] != 0
+    if task == "token_classification":
+        assert labels is not None
+        return labels != IGNORED_LABEL, None
+    if task == "question_answering":
+        return real.any(axis=-1), real
+    if task == "multiple_choice":
+        return real.any(axis=(-1, -2)), real.any(axis=-1)
+    return real.any(axis=-1), None
 
 
 def divergence(

@@ -11,12 +11,8 @@ import pytest
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.layers.stack import unstack_layers
 from flaxformers_edu.models import AlbertConfig, BertConfig, DistilBertConfig, RobertaConfig
-from flaxformers_edu.models.distillation import (
-    DistillationConfig,
-    begun,
-    layers_of,
-    spread_layers,
-)
+from flaxformers_edu.models.distillation import DistillationConfig
+from flaxformers_edu.models.student_layers import begun, layers_of, spread_layers
 from tests.trees import assert_close, random_params, shapes
 
 SIZES = dict(

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from flaxformers_edu.pipelines import FillMask
 from tests.train.test_main import one_line
 from train.__main__ import main
-from train.commands.fill import guess, masked_model
+from train.commands.fill import masked_model
 
 TEXT = "the film was [MASK]"
 
@@ -18,16 +19,19 @@ def filled(capsys, folder, *options):
 
 
 def test_the_likeliest_pieces(masked):
-    model, params, tokenizer = masked_model(masked, "best")
-    [guesses] = guess(model, params, tokenizer, TEXT, top_k=3)
+    found = masked_model(masked, "best")
+    guesses = FillMask(found)(TEXT, top_k=3)
+    tokenizer = found.tokenizer
     ids = tokenizer.join(tokenizer.pieces("the film was").ids + [tokenizer.mask_token_id])[0]
-    logits = model.apply(
-        {"params": params}, jnp.array([ids]), token_type_ids=jnp.zeros((1, len(ids)), jnp.int32)
+    logits = found.model.apply(
+        {"params": found.params},
+        jnp.array([ids]),
+        token_type_ids=jnp.zeros((1, len(ids)), jnp.int32),
     ).logits[0, ids.index(tokenizer.mask_token_id)]
     expected = np.asarray(jax.nn.softmax(logits))
     best = np.argsort(-expected[: tokenizer.vocab_size])[:3]
-    assert [piece for piece, _ in guesses] == tokenizer.tokens(best)
-    np.testing.assert_allclose([p for _, p in guesses], expected[best], rtol=1e-4)
+    assert [guess["token_str"] for guess in guesses] == tokenizer.tokens(best)
+    np.testing.assert_allclose([guess["score"] for guess in guesses], expected[best], rtol=1e-4)
 
 
 def test_runs_and_folders_of_hugging_face(masked, tmp_path, capsys):
@@ -53,8 +57,9 @@ def test_several_masks(masked, capsys):
     ("options", "words"),
     [
         (["--fill", "the film was great"], "has no [MASK] to be filled in"),
-        (["--fill", "[MASK] " * 20], "tokens, more than the model's 16"),
+        (["--fill", "[MASK] " * 20], "longer than the model reads, 16"),
         (["--fill", TEXT, "--top-k", "0"], "--top-k is 0; it must be at least 1"),
+        (["--fill", TEXT, "--top-k", "9999"], "top_k is 9999; it must be from 1 to"),
     ],
 )
 def test_bad_input_is_one_line(masked, capsys, options, words):
