@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.interop.family import Family, Rows
 from flaxformers_edu.interop.forms import Form, Shape
-from flaxformers_edu.interop.tables import Family, Rows
 
 LAYER = re.compile(r"(?<=/layers/)(\d+)(?=/)")
 HEADS = (
@@ -20,6 +20,7 @@ HEADS = (
     "classifier",
     "span_head",
     "discriminator_head",
+    "output",
 )
 """What stands on a body: new where a folder lacks it."""
 

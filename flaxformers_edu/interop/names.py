@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from flaxformers_edu.errors import InputError
-from flaxformers_edu.interop.tables import Family
+from flaxformers_edu.interop.family import Family
 
 BUFFERS = re.compile(
-    r"(^|\.)(position_ids|embeddings\.token_type_ids|attn\.bias|attn\.masked_bias)$"
+    r"(^|\.)(position_ids|embeddings\.token_type_ids|attn(\.attention)?\.(masked_)?bias"
+    r"|rotary_emb\.inv_freq)$"
 )
 """What old versions saved along with the weights, and what anybody can compute again."""
 
@@ -18,9 +19,11 @@ OLD_NAMES = ((re.compile(r"\.gamma$"), ".weight"), (re.compile(r"\.beta$"), ".bi
 
 
 def plain_names(
-    tensors: Mapping[str, np.ndarray], family: Family, task: str
+    tensors: Mapping[str, np.ndarray], family: Family, task: str, *, tied: bool = True
 ) -> dict[str, np.ndarray]:
     """The weights without the body's prefix, buffers and copies of tied weights.
+
+    Where they are not `tied`, the output layer is a weight of its own.
 
     Raises:
         InputError: two names for one weight that disagree, where the task needs them to agree.
@@ -29,30 +32,38 @@ def plain_names(
     for name, tensor in tensors.items():
         if BUFFERS.search(name):
             continue
-        plain = name.removeprefix(f"{family.prefix}.")
+        plain = next((name.removeprefix(p) for p in family.prefixes if name.startswith(p)), name)
         plain = plain if is_of_body(plain, family) else name
         for old, new in OLD_NAMES:
             plain = old.sub(new, plain)
         if plain in found:
             raise InputError(f"{plain} is in the weights twice, as {name} and under another name")
         found[plain] = tensor
-    for kept, other in family.ties:
+    for kept, other in family.ties if tied else ():
         if other not in found:
             continue
         copy = found.pop(other)
         own = found.setdefault(kept, copy)
         if task in family.tied_tasks and not np.array_equal(own, copy):
+            way_out = (
+                "give tie_embeddings=False"
+                if "causal_lm" in family.classes
+                else "only tasks without this output can be loaded"
+            )
             raise InputError(
                 f"{kept} and {other} differ: this model was trained with them apart, and here they "
-                "are one parameter; only tasks without this output can be loaded"
+                f"are one parameter; {way_out}"
             )
     return found
 
 
-def saved_name(name: str, family: Family, task: str) -> str:
+def saved_name(name: str, family: Family, task: str, *, tied: bool = True) -> str:
     """The name that Hugging Face's own class saves a weight under."""
+    if tied and task in family.saves_other:
+        name = dict(family.ties).get(name, name)
     with_prefix = task != "base" and is_of_body(name, family)
-    return f"{family.prefix}.{name}" if with_prefix else name
+    prefix = family.other_prefixes.get(task, family.prefix)
+    return f"{prefix}.{name}" if with_prefix else name
 
 
 def is_of_body(name: str, family: Family) -> bool:

@@ -13,7 +13,9 @@ from jaxtyping import Array
 
 from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.interop.belonging import tokenizer_of
-from flaxformers_edu.interop.configs import config_from_hf, convention_of
+from flaxformers_edu.interop.configs import config_from_hf
+from flaxformers_edu.interop.conventions import convention_of
+from flaxformers_edu.interop.family import Family
 from flaxformers_edu.interop.matching import (
     Match,
     flat_paths,
@@ -23,7 +25,6 @@ from flaxformers_edu.interop.matching import (
 )
 from flaxformers_edu.interop.names import is_of_body, plain_names
 from flaxformers_edu.interop.placing import place_leaf
-from flaxformers_edu.interop.tables import Family
 from flaxformers_edu.interop.weights import read_json, read_weights
 from flaxformers_edu.sharding import parameter_shardings
 from flaxformers_edu.text.tokenizer import Tokenizer
@@ -90,7 +91,8 @@ def from_pretrained(
     matches = match_tree(
         boxed, family, task, layers_per_group=getattr(config, "inner_group_num", 1)
     )
-    tensors = plain_names(read_weights(folder), family, task)
+    tied = getattr(config, "tie_embeddings", True)
+    tensors = plain_names(read_weights(folder), family, task, tied=tied)
     unused = _check_unexpected(tensors, matches, family, folder)
     same_labels = getattr(config, "num_labels", 0) == getattr(own, "num_labels", 0)
     if not same_labels or not _has_head_of(task, hf, family):
@@ -170,7 +172,7 @@ def _check_unexpected(
     foreign = [
         name
         for name in left
-        if name not in heads and (is_of_body(name, family) or name.startswith(f"{family.prefix}."))
+        if name not in heads and (is_of_body(name, family) or name.startswith(family.prefixes))
     ]
     if foreign:
         raise InputError(

@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.interop.belonging import check_belongs
-from flaxformers_edu.interop.configs import config_to_hf, convention_for
+from flaxformers_edu.interop.configs import config_to_hf, said_already
+from flaxformers_edu.interop.conventions import convention_for
 from flaxformers_edu.interop.matching import Match, flat_paths, match_tree, weights_of
 from flaxformers_edu.interop.names import saved_name
 from flaxformers_edu.interop.pretrained import CONFIG, Pretrained
@@ -58,6 +59,10 @@ def _config_of(pretrained: Pretrained) -> dict[str, Any]:
     """config.json: as it was read, where it does not say otherwise of the model."""
     config = config_to_hf(pretrained.config, pretrained.task)
     original = dict(pretrained.original)
+    if "model_type" in original:  # a run gives the names of its labels alone
+        said, renamed = said_already(original, pretrained.config, pretrained.task)
+        original = {key: v for key, v in original.items() if key in said or key not in renamed}
+        config = {key: v for key, v in config.items() if key not in said}
     if len(original.get("id2label") or ()) == len(config.get("id2label") or ()):
         config = {key: v for key, v in config.items() if key not in ("id2label", "label2id")}
     original.pop("torch_dtype", None)
@@ -67,6 +72,7 @@ def _config_of(pretrained: Pretrained) -> dict[str, Any]:
 def _weights_of(pretrained: Pretrained) -> dict[str, np.ndarray]:
     config, task, model = pretrained.config, pretrained.task, pretrained.model
     family = convention_for(config).family
+    tied = getattr(config, "tie_embeddings", True)
     layers_per_group = getattr(config, "inner_group_num", 1)
 
     def match(params: Any) -> list[Match]:
@@ -88,7 +94,9 @@ def _weights_of(pretrained: Pretrained) -> dict[str, np.ndarray]:
     for name, found in parts.items():
         ordered = [part for _, _, part in sorted(found, key=lambda entry: entry[0])]
         tensor = found[0][1].form.to_theirs(ordered)
-        weights[saved_name(name, family, task)] = _stored(tensor, pretrained.stored_dtype)
+        weights[saved_name(name, family, task, tied=tied)] = _stored(
+            tensor, pretrained.stored_dtype
+        )
     return weights
 
 

@@ -1,66 +1,8 @@
-"""The weights of every family: what a module is called here, what there, and its form.
+"""The weights of the encoders: what a module is called here, what there, and its form."""
 
-Each row is read both ways. `*` stands for the layer: here the layers may be stacked (one leaf with
-a leading axis, `encoder/layers/...`) or apart (`encoder/layers/3/...`), there they are apart. Two
-stand for the group and the layer in it, which here are counted through.
-"""
-
-import dataclasses
-
-from flaxformers_edu.errors import unknown_name
-from flaxformers_edu.interop.forms import (
-    BIAS,
-    CONV1D,
-    CONV1D_FROM_HEADS,
-    FROM_HEADS,
-    LINEAR,
-    NORM,
-    TABLE,
-    Kind,
-    conv1d_part,
-)
-
-Row = tuple[str, str, Kind]
-Rows = tuple[Row, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """A family of Hugging Face's models."""
-
-    name: str
-    """The `model_type` of its config.json."""
-    prefix: str
-    """Before the names of the body, where a model has a head."""
-    body: Rows
-    """What every task has, and the pooler."""
-    heads: dict[str, Rows]
-    """What a task adds."""
-    classes: dict[str, str]
-    """What `architectures` of config.json calls the model of a task."""
-    ties: tuple[tuple[str, str], ...] = ()
-    """Names of one and the same tensor: the one that is saved, and the other."""
-    tied_tasks: tuple[str, ...] = ("masked_lm", "pretraining")
-    """The tasks that compute with the other."""
-
-    @property
-    def rows(self) -> Rows:
-        """All rows, the heads of all tasks included."""
-        return (*self.body, *(row for rows in self.heads.values() for row in rows))
-
-    def rows_of(self, task: str) -> Rows:
-        """The rows of a task.
-
-        Raises:
-            InputError: a task that Hugging Face has no class for.
-        """
-        if task not in self.classes:
-            raise unknown_name(f"task of {self.name}", task, self.classes)
-        return (*self.body, *self.heads.get(task, ()))
-
-
-def _within(ours: str, theirs: str, rows: Rows) -> Rows:
-    return tuple((f"{ours}/{here}", f"{theirs}.{there}", kind) for here, there, kind in rows)
+from flaxformers_edu.interop.decoder_tables import DECODERS
+from flaxformers_edu.interop.family import Family, Rows, within
+from flaxformers_edu.interop.forms import BIAS, FROM_HEADS, LINEAR, NORM, TABLE
 
 
 def _classes(name: str, **others: str) -> dict[str, str]:
@@ -106,7 +48,7 @@ _BERT_LAYER: Rows = (
 
 _BERT_BODY: Rows = (
     *_EMBEDDINGS,
-    *_within("encoder/layers/*", "encoder.layer.*", _BERT_LAYER),
+    *within("encoder/layers/*", "encoder.layer.*", _BERT_LAYER),
     ("pooler", "pooler.dense", LINEAR),
 )
 
@@ -167,7 +109,7 @@ ELECTRA = Family(
     body=(
         *_EMBEDDINGS,
         ("embedding_projection", "embeddings_project", LINEAR),
-        *_within("encoder/layers/*", "encoder.layer.*", _BERT_LAYER),
+        *within("encoder/layers/*", "encoder.layer.*", _BERT_LAYER),
     ),
     heads={
         **_CLASSIFIERS,
@@ -213,10 +155,8 @@ ALBERT = Family(
     body=(
         *_EMBEDDINGS,
         ("embedding_projection", "encoder.embedding_hidden_mapping_in", LINEAR),
-        *_within("encoder/shared", "encoder.albert_layer_groups.0.albert_layers.0", _ALBERT_LAYER),
-        *_within(
-            "encoder/layers/*", "encoder.albert_layer_groups.*.albert_layers.*", _ALBERT_LAYER
-        ),
+        *within("encoder/shared", "encoder.albert_layer_groups.0.albert_layers.0", _ALBERT_LAYER),
+        *within("encoder/layers/*", "encoder.albert_layer_groups.*.albert_layers.*", _ALBERT_LAYER),
         ("pooler", "pooler", LINEAR),
     ),
     heads={
@@ -252,7 +192,7 @@ DISTILBERT = Family(
     prefix="distilbert",
     body=(
         *_EMBEDDINGS,
-        *_within("encoder/layers/*", "transformer.layer.*", _DISTILBERT_LAYER),
+        *within("encoder/layers/*", "transformer.layer.*", _DISTILBERT_LAYER),
     ),
     heads={
         **_CLASSIFIERS,
@@ -268,31 +208,7 @@ DISTILBERT = Family(
     ties=(("embeddings.word_embeddings.weight", "vocab_projector.weight"),),
 )
 
-_GPT2_LAYER: Rows = (
-    ("attention_norm", "ln_1", NORM),
-    ("attention/query", "attn.c_attn", conv1d_part(0, 3)),
-    ("attention/key", "attn.c_attn", conv1d_part(1, 3)),
-    ("attention/value", "attn.c_attn", conv1d_part(2, 3)),
-    ("attention/out", "attn.c_proj", CONV1D_FROM_HEADS),
-    ("mlp_norm", "ln_2", NORM),
-    ("mlp/up", "mlp.c_fc", CONV1D),
-    ("mlp/down", "mlp.c_proj", CONV1D),
-)
-
-GPT2 = Family(
-    name="gpt2",
-    prefix="transformer",
-    body=(
-        ("embedding", "wte", TABLE),
-        ("positions", "wpe", TABLE),
-        *_within("decoder/layers/*", "h.*", _GPT2_LAYER),
-        ("norm", "ln_f", NORM),
-    ),
-    heads={},
-    classes={"base": "GPT2Model", "causal_lm": "GPT2LMHeadModel"},
-    ties=(("wte.weight", "lm_head.weight"),),
-    tied_tasks=("base", "causal_lm"),
-)
-
-FAMILIES = {family.name: family for family in (BERT, ROBERTA, ALBERT, ELECTRA, DISTILBERT, GPT2)}
+FAMILIES = {
+    family.name: family for family in (BERT, ROBERTA, ALBERT, ELECTRA, DISTILBERT, *DECODERS)
+}
 """By `model_type`."""

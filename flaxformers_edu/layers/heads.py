@@ -42,9 +42,10 @@ class Classifier(nn.Module):
     dropout_rate: float = 0.0
     kernel_init: Initializer = NORMAL
     dtype: Any = None
+    use_bias: bool = True
 
     def setup(self) -> None:
-        settings = (True, self.kernel_init, self.dtype)
+        settings = (self.use_bias, self.kernel_init, self.dtype)
         self.dense = Linear((self.num_labels,), ("embed",), ("labels",), *settings)
         nn.share_scope(self, self.dense)
         self.dropout = Dropout(self.dropout_rate)

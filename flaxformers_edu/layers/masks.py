@@ -3,6 +3,8 @@
 Dims: B batch, T queries, S keys.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +56,16 @@ class Mask:
             key_segments_BS=jnp.asarray(key_segments_BS),
             **fields,
         )
+
+    def with_prefix(self, prefix_mask_BT: Array | np.ndarray) -> "Mask":
+        """The same, but causal only behind the prefix (1), which every token sees (prefix LM).
+
+        By index, for queries and keys that are the same tokens; window, padding and segments hold.
+        """
+        prefix_BT = jnp.asarray(prefix_mask_BT) != 0
+        T = prefix_BT.shape[1]
+        before_TT = jnp.tril(jnp.ones((T, T), bool))
+        return replace(self, causal=False, visible_BTS=before_TT[None] | prefix_BT[:, None, :])
 
     def dense(self, num_queries: int, num_keys: int) -> Bool[Array, "#B #T S"] | None:
         """The same as a boolean array, True where attention is allowed; None if all of it is."""

@@ -1,15 +1,17 @@
 """Where a token stands: sinusoidal, learned and rotary positions.
 
-Dims: B batch, T length, D hidden size, H heads, K head_dim.
+Dims: B batch, T length, D hidden size, H heads, I pairs of features, K head_dim.
 """
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from flaxformers_edu.errors import InputError
 from flaxformers_edu.layers.linear import Initializer, partitioned_param
 from flaxformers_edu.sharding import shard
 
@@ -52,6 +54,43 @@ class LearnedPositions(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
+class RopeScaling:
+    """How a model is stretched to a longer context (Grattafiori et al. 2024, the released code).
+
+    Pairs of features that turn often within the old context keep their rate, those that turn less
+    than once in it slow down by `factor`, and between the two the slowing grows evenly.
+    """
+
+    factor: float = 8.0
+    """By how much the slowest pairs turn slower."""
+    low_freq_factor: float = 1.0
+    """Turns within the old context up to which a pair slows down by all of it."""
+    high_freq_factor: float = 4.0
+    """Turns within the old context from which a pair keeps its rate."""
+    original_max_length: int = 8192
+    """The old context."""
+
+    def __post_init__(self) -> None:
+        if self.factor < 1 or self.original_max_length < 1:
+            raise InputError(
+                f"rope_scaling has factor {self.factor} and original_max_length "
+                f"{self.original_max_length}; both must be at least 1"
+            )
+        if not 0 < self.low_freq_factor < self.high_freq_factor:
+            raise InputError(
+                f"rope_scaling has low_freq_factor {self.low_freq_factor} and high_freq_factor "
+                f"{self.high_freq_factor}; they must be above 0, and the second larger"
+            )
+
+    def __call__(self, rates_I: Float[Array, " I"]) -> Float[Array, " I"]:
+        """The rates of the pairs, stretched."""
+        turns_I = rates_I * (self.original_max_length / (2 * math.pi))
+        between = self.high_freq_factor - self.low_freq_factor
+        kept_I = jnp.clip((turns_I - self.low_freq_factor) / between, 0.0, 1.0)
+        return rates_I * (kept_I + (1 - kept_I) / self.factor)
+
+
+@dataclasses.dataclass(frozen=True)
 class Rotary:
     """Rotary position embedding (Su et al. 2021): pairs of features turn by pos · θ^(-2i/K)."""
 
@@ -59,6 +98,8 @@ class Rotary:
     """Base of the rates."""
     layout: Literal["halves", "interleaved"] = "halves"
     """Which features pair up: i with i + K/2 (Llama, GPT-NeoX), or 2i with 2i + 1 (the paper)."""
+    scaling: RopeScaling | None = None
+    """How the rates were stretched for a longer context."""
 
     def __call__(
         self, x_BTHK: Float[Array, "B T H K"], positions_BT: Int[Array, "#B T"] | None
@@ -67,6 +108,8 @@ class Rotary:
         T, K = x_BTHK.shape[1], x_BTHK.shape[3]
         positions_BT = jnp.arange(T)[None] if positions_BT is None else positions_BT
         rates_I = self.theta ** (-jnp.arange(0, K, 2) / K)
+        if self.scaling is not None:
+            rates_I = self.scaling(rates_I)
         angles_BT1I = positions_BT[:, :, None, None] * rates_I[None, None, None]
         sin, cos = jnp.sin(angles_BT1I), jnp.cos(angles_BT1I)
         x = x_BTHK.astype(jnp.float32)

@@ -8,7 +8,8 @@ Dims: L layers, B batch, T length, D hidden size.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import flax.linen as nn
@@ -17,6 +18,13 @@ from flax.core import meta, unfreeze
 from jaxtyping import Array, Float
 
 from flaxformers_edu.errors import InputError, unknown_name
+from flaxformers_edu.layers.groups import (
+    evenly_in_turn,
+    group_of_layers,
+    in_groups,
+    layers_of_group,
+    out_of_groups,
+)
 from flaxformers_edu.layers.intermediates import COLLECTION, sow, wanted
 
 Share = Literal["none", "attention", "ffn", "all"]
@@ -58,19 +66,26 @@ class Stack(nn.Module):
         *args: Any,
         cache: Any = None,
         deterministic: bool = True,
+        in_turn: Sequence[Mapping[str, Any]] = ({},),
         **kwargs: Any,
     ) -> tuple[Float[Array, "B T D"], Any]:
-        """Returns (y, cache); the cache has an entry a layer, stacked where this is scanned."""
+        """Returns (y, cache); the cache has an entry a layer, stacked where this is scanned.
+
+        Where layers differ in kind, `in_turn` has what they are given besides: the first layer the
+        first of it, and so on in turn. A scan then goes over so many layers at once.
+        """
         check_name("layer layout", self.layout, Layout)
         check_name("share", self.share, Share)
         check_name("remat policy", self.remat, Remat)
         block = self._block()
-        layers, shared = self._parameters(block, x_BTD, *args, **kwargs)
+        layers, shared = self._parameters(block, x_BTD, *args, **kwargs, **in_turn[0])
         dropping = not deterministic and self.has_rng("dropout")
         dropout_key = self.make_rng("dropout") if dropping else None
         looking = wanted(self)
 
-        def run_layer(x: Array, layer: Tree, index: Any, layer_cache: Any) -> tuple:
+        def run_layer(
+            kind: Mapping[str, Any], x: Array, layer: Tree, index: Any, layer_cache: Any
+        ) -> tuple:
             rngs = (
                 {"dropout": jax.random.fold_in(dropout_key, index)}
                 if dropout_key is not None
@@ -85,28 +100,36 @@ class Stack(nn.Module):
                 rngs=rngs,
                 mutable=[COLLECTION] if looking else [],
                 **kwargs,
+                **kind,
             )
             return x, layer_cache, sown.get(COLLECTION, {})
 
         # Inside a scan the loop itself keeps XLA from merging the recomputation with the original.
-        run_layer = rematerialise(run_layer, self.remat, prevent_cse=self.layout == "unrolled")
+        apart = self.layout == "unrolled"
+        kinds = in_turn if apart else evenly_in_turn(in_turn, self.num_layers)
+        run = [rematerialise(partial(run_layer, k), self.remat, prevent_cse=apart) for k in kinds]
 
-        if self.layout == "scanned":
+        if not apart:
 
             def body(x: Array, per_layer: tuple) -> tuple[Array, tuple]:
-                x, layer_cache, sown = run_layer(x, *per_layer)
-                return x, (layer_cache, sown)
+                results = []
+                for run_kind, one in zip(run, layers_of_group(per_layer, len(run)), strict=True):
+                    x, layer_cache, sown = run_kind(x, *one)
+                    results.append((layer_cache, sown))
+                return x, group_of_layers(results)
 
             if self.copies is not None:
                 layers = jax.tree.map(lambda p: p[jax.numpy.array(self.copies)], layers)
             indices = jax.numpy.arange(self.num_layers)
-            x_BTD, (cache, sown) = jax.lax.scan(body, x_BTD, (layers, indices, cache))
+            groups = in_groups((layers, indices, cache), len(run))
+            x_BTD, results = jax.lax.scan(body, x_BTD, groups)
+            cache, sown = out_of_groups(results, len(run))
         else:
             caches, seen = [], []
             for i in range(self.num_layers):
                 layer_cache = None if cache is None else cache[i]
                 layer = layers.get(str(i if self.copies is None else self.copies[i]), {})
-                x_BTD, layer_cache, sown = run_layer(x_BTD, layer, i, layer_cache)
+                x_BTD, layer_cache, sown = run[i % len(run)](x_BTD, layer, i, layer_cache)
                 caches.append(layer_cache)
                 seen.append(sown)
             cache = None if cache is None else tuple(caches)

@@ -11,19 +11,28 @@ from flaxformers_edu.models import (
     bert,
     distilbert,
     electra,
-    gpt,
+    gpt1,
+    gpt2,
+    gpt3,
+    gpt_neo,
+    llama,
     roberta,
     tinybert,
     transformer,
 )
 from flaxformers_edu.models.albert import Albert, AlbertConfig
 from flaxformers_edu.models.bert import Bert, BertConfig
+from flaxformers_edu.models.decoder import Decoder
+from flaxformers_edu.models.decoder_config import DecoderConfig
 from flaxformers_edu.models.distilbert import DistilBert, DistilBertConfig
 from flaxformers_edu.models.distillation import Distillation, DistillationConfig
 from flaxformers_edu.models.electra import Electra, ElectraConfig, ElectraPreTraining
 from flaxformers_edu.models.encoder import Encoder
 from flaxformers_edu.models.encoder_config import EncoderConfig
-from flaxformers_edu.models.gpt import GPT, GPTConfig
+from flaxformers_edu.models.gpt1 import GPT1Config
+from flaxformers_edu.models.gpt2 import GPTConfig
+from flaxformers_edu.models.gpt_neo import GPTNeoConfig
+from flaxformers_edu.models.llama import LlamaConfig
 from flaxformers_edu.models.roberta import Roberta, RobertaConfig
 from flaxformers_edu.models.tinybert import TinyBert, TinyBertConfig
 from flaxformers_edu.models.transformer import Transformer, TransformerConfig
@@ -33,6 +42,8 @@ __all__ = [
     "AlbertConfig",
     "Bert",
     "BertConfig",
+    "Decoder",
+    "DecoderConfig",
     "DistilBert",
     "DistilBertConfig",
     "Distillation",
@@ -42,8 +53,10 @@ __all__ = [
     "ElectraPreTraining",
     "Encoder",
     "EncoderConfig",
-    "GPT",
+    "GPT1Config",
     "GPTConfig",
+    "GPTNeoConfig",
+    "LlamaConfig",
     "Roberta",
     "RobertaConfig",
     "TASKS",
@@ -56,7 +69,10 @@ __all__ = [
     "presets",
 ]
 
-_FAMILIES = (transformer, gpt, bert, roberta, albert, electra, distilbert, tinybert)
+_FAMILIES = (
+    *(transformer, gpt1, gpt2, gpt3, gpt_neo, llama),
+    *(bert, roberta, albert, electra, distilbert, tinybert),
+)
 
 TASKS = tuple(sorted({task for family in _FAMILIES for task in family.TASKS}))
 """Every task that some family has."""

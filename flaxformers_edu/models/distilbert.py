@@ -1,7 +1,7 @@
 """DistilBERT (Sanh et al. 2019, arXiv 1910.01108): BERT with half of its layers.
 
 "The token-type embeddings and the pooler are removed while the number of layers is reduced by a
-factor of 2" (section 3). How a student begins from layers of its teacher: models/distillation.py.
+factor of 2" (section 3). How a student begins from layers of its teacher: models/student_layers.py.
 """
 
 import dataclasses

@@ -27,6 +27,7 @@ from flaxformers_edu.layers.multi_head import MultiHeadAttention
 from flaxformers_edu.layers.norms import LayerNorm
 from flaxformers_edu.layers.stack import Stack
 from flaxformers_edu.models.encoder_config import TASKS, EncoderConfig
+from flaxformers_edu.models.outputs import BaseOutput, ClassifierOutput, SpanOutput
 from flaxformers_edu.sharding import shard
 
 Ids = Int[Array | np.ndarray, "*B T"]
@@ -36,35 +37,10 @@ Places = Int[Array | np.ndarray, "B P"]
 
 
 @struct.dataclass
-class BaseOutput:
-    """The states of the last layer and, where the family has a pooler, the first one pooled."""
-
-    last_hidden_state: Float[Array, "B T D"]
-    pooler_output: Float[Array, "B D"] | None
-
-
-@struct.dataclass
 class MaskedLMOutput:
     """Logits of the vocabulary at every place, or at those that were asked for."""
 
     logits: Float[Array, "B P V"]
-    last_hidden_state: Float[Array, "B T D"]
-
-
-@struct.dataclass
-class ClassifierOutput:
-    """Logits of labels: of a text [B, N], of each token [B, T, N]; or of choices [B, C]."""
-
-    logits: Float[Array, "*B N"]
-    last_hidden_state: Float[Array, "*B T D"]
-
-
-@struct.dataclass
-class SpanOutput:
-    """Logits of each token to be the first of a span, and the last."""
-
-    start_logits: Float[Array, "B T"]
-    end_logits: Float[Array, "B T"]
     last_hidden_state: Float[Array, "B T D"]
 
 

@@ -17,7 +17,8 @@ from flaxformers_edu.flops import Shapes
 from flaxformers_edu.layers.linear import Linear
 from flaxformers_edu.models.bert import TASKS as BERT_TASKS
 from flaxformers_edu.models.bert import Bert, BertConfig
-from flaxformers_edu.models.encoder import BaseOutput, Places
+from flaxformers_edu.models.encoder import Places
+from flaxformers_edu.models.outputs import BaseOutput
 
 TASKS = (*BERT_TASKS, "distillation")
 

@@ -8,12 +8,16 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from flaxformers_edu.interop import Pretrained, save_pretrained
+from flaxformers_edu.layers.positions import RopeScaling
 from flaxformers_edu.models import (
     AlbertConfig,
     BertConfig,
     DistilBertConfig,
     ElectraConfig,
+    GPT1Config,
     GPTConfig,
+    GPTNeoConfig,
+    LlamaConfig,
     RobertaConfig,
     TinyBertConfig,
 )
@@ -22,6 +26,7 @@ from tests.trees import random_params
 SIZES = dict(vocab_size=21, num_layers=3, intermediate_size=10, max_length=11)
 HEADS = dict(hidden_size=8, num_heads=2)
 IDS = dict(eos_token_id=3, mask_token_id=4)
+ENDS = dict(pad_token_id=2, eos_token_id=2)
 
 CONFIGS = {
     "bert": BertConfig(**SIZES, **HEADS, **IDS),
@@ -34,7 +39,15 @@ CONFIGS = {
     "electra": ElectraConfig(**SIZES, **HEADS, **IDS, embedding_size=6),
     "distilbert": DistilBertConfig(**SIZES, **HEADS, **IDS),
     "tinybert": TinyBertConfig(**SIZES, **HEADS, **IDS),
-    "gpt2": GPTConfig(**SIZES, **HEADS, pad_token_id=2, eos_token_id=2),
+    "gpt1": GPT1Config(**(SIZES | {"intermediate_size": 32}), **HEADS, **ENDS),
+    "gpt2": GPTConfig(**SIZES, **HEADS, **ENDS),
+    "gpt2 untied": GPTConfig(**SIZES, **HEADS, **ENDS, tie_embeddings=False),
+    "gpt_neo": GPTNeoConfig(**SIZES, **HEADS, **ENDS, window=3),
+    "llama": LlamaConfig(**SIZES, hidden_size=8, num_heads=4, num_kv_heads=2, **ENDS),
+    "llama tied": LlamaConfig(
+        **SIZES, **HEADS, pad_token_id=0, eos_token_id=2, tie_embeddings=True, head_dim=6,
+        rope_theta=50.0, rope_scaling=RopeScaling(original_max_length=16),
+    ),
 }  # fmt: skip
 
 

@@ -21,7 +21,12 @@ TASKS = {
     "electra": "multiple_choice",
     "distilbert": "sequence_classification",
     "tinybert": "question_answering",
+    "gpt1": "multiple_choice",
     "gpt2": "causal_lm",
+    "gpt2 untied": "multiple_choice",
+    "gpt_neo": "sequence_classification",
+    "llama": "causal_lm",
+    "llama tied": "question_answering",
 }
 """One for each; the frozen outputs of test_frozen.py have them all."""
 
@@ -93,6 +98,34 @@ def test_an_output_layer_of_its_own_is_refused_where_it_is_used(folder):
         ff.from_pretrained(folder, "masked_lm")
     body = ff.from_pretrained(folder, "token_classification").params["encoder"]
     assert_close(body, made.params["encoder"], atol=0)
+
+
+def test_an_output_layer_of_its_own_is_read_where_the_config_says_so(folder):
+    """And refused with a way out where it says that there is none."""
+    made = written(folder, "llama", "causal_lm")
+    assert set(made.params) == {"embedding", "decoder", "norm", "output"}
+    change_config(folder, tie_word_embeddings=True)
+    with pytest.raises(InputError, match="embed_tokens.weight and lm_head.weight differ.*give tie"):
+        ff.from_pretrained(folder, "causal_lm")
+    loaded = ff.from_pretrained(folder, "causal_lm", tie_embeddings=False)
+    assert_close(loaded.params, made.params, atol=0)
+    labelled = ff.from_pretrained(folder, "sequence_classification", tie_embeddings=False)
+    assert labelled.initialised == ("classifier",)
+    assert labelled.unused == ("lm_head.weight",)
+
+
+def test_buffers_of_gpt_neo_and_llama(folder, tmp_path):
+    made = written(folder, "gpt_neo", "causal_lm")
+
+    def age(weights):
+        for name, value in (("bias", np.tri(11, dtype=np.uint8)), ("masked_bias", np.ones(()))):
+            weights[f"transformer.h.0.attn.attention.{name}"] = value
+
+    change_weights(folder, age)
+    assert_close(ff.from_pretrained(folder, "causal_lm").params, made.params, atol=0)
+    made = written(tmp_path / "llama", "llama", "base")
+    change_weights(tmp_path / "llama", added("layers.0.self_attn.rotary_emb.inv_freq", (1,)))
+    assert_close(ff.from_pretrained(tmp_path / "llama").params, made.params, atol=0)
 
 
 def test_new_heads_are_named_and_the_same_each_time(folder):

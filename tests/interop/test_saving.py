@@ -91,6 +91,31 @@ def test_what_config_json_says_besides_stays(folder, tmp_path):
     assert config["id2label"] == {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}
 
 
+def test_what_config_json_says_in_its_own_words_stays_until_it_is_wrong(folder, tmp_path):
+    """Version 4 of transformers had the rates of rotary positions in two fields."""
+    written(folder, "llama", "causal_lm")
+    change_config(folder, rope_parameters=None, rope_theta=10000.0, num_key_value_heads=2)
+    loaded = ff.from_pretrained(folder, "causal_lm")
+    ff.save_pretrained(tmp_path / "same", loaded)
+    same = json.loads((tmp_path / "same" / "config.json").read_text())
+    assert same == json.loads((folder / "config.json").read_text())
+    changed = ff.from_pretrained(folder, "causal_lm", rope_theta=7.0)
+    ff.save_pretrained(tmp_path / "other", changed)
+    other = json.loads((tmp_path / "other" / "config.json").read_text())
+    assert other["rope_parameters"] == {"rope_type": "default", "rope_theta": 7.0}
+    assert "rope_theta" not in other
+
+
+def test_names_that_only_one_class_has(folder, tmp_path):
+    """Of tied tensors OpenAI-GPT's double heads keep the other; Llama's answers have a prefix."""
+    written(folder, "gpt1", "multiple_choice")
+    names = set(load_file(folder / "model.safetensors"))
+    assert "lm_head.weight" in names and "transformer.tokens_embed.weight" not in names
+    written(tmp_path / "llama", "llama", "question_answering")
+    names = set(load_file(tmp_path / "llama" / "model.safetensors"))
+    assert {"transformer.embed_tokens.weight", "qa_outputs.bias"} < names
+
+
 def test_a_folder_with_something_in_it_is_left_alone(folder):
     written(folder)
     before = bytes_of(folder)

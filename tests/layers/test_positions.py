@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flaxformers_edu.layers.positions import LearnedPositions, Rotary, sinusoidal
+from flaxformers_edu.errors import InputError
+from flaxformers_edu.layers.positions import LearnedPositions, RopeScaling, Rotary, sinusoidal
 
 
 @pytest.mark.parametrize("hidden_size", [6, 7])
@@ -84,3 +85,40 @@ def test_rotary_defaults_to_the_index_and_keeps_the_dtype():
     assert turned.dtype == jnp.bfloat16
     np.testing.assert_array_equal(turned, Rotary()(x, jnp.arange(5)[None]))
     np.testing.assert_array_equal(turned[:, 0], x[:, 0])
+
+
+def test_a_stretched_context_slows_down_the_pairs_that_turn_least():
+    """By the definition in the released code: wavelengths, two borders, a mixture in between."""
+    scaling = RopeScaling(
+        factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_length=64
+    )
+    rates = 10.0 ** -np.linspace(0, 3, 13)
+    waves = 2 * np.pi / rates
+    mixed = (64 / waves - 1) / (4 - 1)
+    expected = np.where(
+        waves > 64, rates / 8, np.where(waves < 16, rates, (1 - mixed) * rates / 8 + mixed * rates)
+    )
+    kinds = {"slow": waves > 64, "kept": waves < 16, "mixed": (waves >= 16) & (waves <= 64)}
+    assert all(kind.any() for kind in kinds.values())
+    np.testing.assert_allclose(scaling(jnp.asarray(rates, jnp.float32)), expected, rtol=1e-6)
+    x = heads(0)
+    rotary = Rotary(theta=500.0, scaling=scaling)
+    turned = rotary(x, jnp.full((1, 5), 7))
+    angle = 7 * np.asarray(scaling(jnp.asarray(500.0 ** (-2 * np.arange(4) / 8), jnp.float32)))
+    np.testing.assert_allclose(
+        as_complex(turned, "halves"), as_complex(x, "halves") * np.exp(1j * angle), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"factor": 0.5}, "factor 0.5 .*at least 1"),
+        ({"original_max_length": 0}, "original_max_length 0; both"),
+        ({"high_freq_factor": 1.0}, "low_freq_factor 1.0 and high_freq_factor 1.0; .*larger"),
+        ({"low_freq_factor": 0.0}, "low_freq_factor 0.0"),
+    ],
+)
+def test_a_stretch_that_makes_no_sense(fields, message):
+    with pytest.raises(InputError, match=message):
+        RopeScaling(**fields)

@@ -80,7 +80,7 @@ def test_two_flops_for_each_weight_and_token(preset):
 
     N: all matrices of the layers, and the output table; no positions, biases, norms.
     """
-    config = presets()[preset]
+    config = dataclasses.replace(presets()[preset], attention_pattern=("global",))
     D, F = config.hidden_size, config.intermediate_size
     matrices = config.num_layers * (4 * D * D + 2 * D * F) + config.vocab_size * D
     parts = config.forward_flops({"input_ids": (3, 100)})
@@ -125,3 +125,44 @@ def test_encoders_within_two_percent_of_xla(preset, task, shapes):
     assert math.fsum(closed.values()) == pytest.approx(xla_flops(forward, params, batch), rel=0.02)
     counted = xla_flops(jax.grad(loss), params, batch)
     assert flops.training_flops(closed) == pytest.approx(counted, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("preset", "task", "shape"),
+    [
+        ("gpt1", "multiple_choice", (1, 2, 128)),
+        ("gpt2", "sequence_classification", (2, 128)),
+        ("gpt3-xl", "causal_lm", (1, 512)),
+        ("gpt-neo-1.3b", "question_answering", (1, 512)),
+        ("llama-2-7b", "causal_lm", (1, 256)),
+        ("llama-3.2-1b", "token_classification", (1, 256)),
+    ],
+)
+def test_decoders_within_two_percent_of_xla(preset, task, shape):
+    config = dataclasses.replace(presets()[preset], num_layers=2, **VISIBLE)
+    module = config.build(task)
+    params = jax.eval_shape(
+        lambda: nn.meta.unbox(module.init(jax.random.key(0), **module.dummy_inputs()))
+    )
+    batch = {"input_ids": jax.ShapeDtypeStruct(shape, jnp.int32)}
+
+    def forward(variables, batch):
+        return module.apply(variables, **batch)
+
+    def loss(variables, batch):
+        answer = forward(variables, batch)
+        return sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(answer))
+
+    closed = config.forward_flops({"input_ids": shape}, masked=True, task=task)
+    assert math.fsum(closed.values()) == pytest.approx(xla_flops(forward, params, batch), rel=0.02)
+    counted = xla_flops(jax.grad(loss), params, batch)
+    assert flops.training_flops(closed) == pytest.approx(counted, rel=0.02)
+
+
+def test_a_window_hides_the_pairs_beyond_it():
+    """Of 8 tokens the causal square has 36 pairs, a band of 3 has 21."""
+    config = dataclasses.replace(presets()["gpt-neo-125m"], num_layers=3, window=3)
+    shapes, D = {"input_ids": (2, 8)}, config.hidden_size
+    products = "decoder/attention/products"
+    assert config.forward_flops(shapes)[products] == 2 * 2 * 2 * D * (36 + 21 + 36)
+    assert config.forward_flops(shapes, masked=True)[products] == 2 * 2 * 2 * D * 3 * 64

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flaxformers_edu.errors import InputError
-from flaxformers_edu.models.gpt import GPTConfig
+from flaxformers_edu.models.gpt2 import GPTConfig
 from flaxformers_edu.objectives import CausalLM
 from flaxformers_edu.optim.optimizers import Optimizer
 from train.scaling.coordinates import coordinate_changes, growth

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 import flaxformers_edu as ff
-from flaxformers_edu.interop.configs import convention_of
+from flaxformers_edu.interop.conventions import convention_of
 from flaxformers_edu.interop.matching import flat_paths, match_tree
 from flaxformers_edu.interop.names import plain_names
 from flaxformers_edu.interop.placing import place_leaf
@@ -28,20 +28,31 @@ def compare(case, task, folder, **changes):
 
     def measured(params):
         outputs, seen = loaded.model.apply({"params": params}, **batch, mutable=["intermediates"])
-        return loss_of(task, outputs, labels, batch), (outputs, seen)
+        loss = loss_of(task, outputs, labels, batch)
+        if "mc_labels" in labels:  # a language model's loss beside that of the choices
+            loss = loss + lm_loss_of(params, outputs)
+        return loss, (outputs, seen)
+
+    def lm_loss_of(params, outputs):
+        x = outputs.last_hidden_state
+        x = x.reshape(-1, *x.shape[-2:])
+        logits = loaded.model.apply({"params": params}, x, method="to_logits")
+        words = labels["labels"].reshape(logits.shape[:2])
+        return _cross_entropy(logits[:, :-1], words[:, 1:])
 
     step = jax.jit(jax.value_and_grad(measured, has_aux=True))
     (loss, (outputs, seen)), ours = step(loaded.params)
-    # GPT-2 gives padding positions of its own; nothing looks there.
-    real = batch["attention_mask"] > 0 if case == "gpt2" else np.ones_like(batch["input_ids"]) > 0
+    # What decoders say of padding on the left is of nothing, here and there; nothing looks there.
+    decoder = hugging_face.is_decoder(case)
+    real = batch["attention_mask"] > 0 if decoder else np.ones_like(batch["input_ids"]) > 0
     found = {
         name: _far(getattr(outputs, name), expected[name], real)
         for name in vars(outputs)
         if name in expected
     }
     found["hidden states"] = max(
-        _far(*pair, real.reshape(-1, real.shape[-1]))
-        for pair in zip(_states(outputs, seen), _their_states(expected, case), strict=True)
+        _far(ours, theirs.reshape(-1, *theirs.shape[-2:]), real.reshape(-1, real.shape[-1]))
+        for ours, theirs in zip(_states(outputs, seen), expected["hidden_states"], strict=True)
     )
     found["loss"] = abs(float(loss) - expected["loss"])
     found["gradients"] = _far_gradients(ours, gradients, loaded, task)
@@ -70,7 +81,7 @@ def loss_of(task, outputs, labels, batch):
         (second,) = (value for key, value in labels.items() if key != "labels")
         words = _cross_entropy(outputs.prediction_logits, labels["labels"])
         return words + _cross_entropy(getattr(outputs, name), second)
-    return _cross_entropy(outputs.logits, labels["labels"])
+    return _cross_entropy(outputs.logits, labels.get("mc_labels", labels["labels"]))
 
 
 def _cross_entropy(logits, labels):
@@ -91,21 +102,21 @@ def _far(ours, theirs, real):
 def _states(outputs, seen):
     seen = seen["intermediates"]
     if "decoder" in seen:  # after the last layer theirs is normalised
-        return [*seen["decoder"]["hidden_state"][:-1], outputs.last_hidden_state]
+        states = seen["decoder"]["hidden_state"][:-1]
+        return [seen["embedded"], *states, outputs.last_hidden_state]
     return [seen["embedded"], *seen["encoder"]["hidden_state"]]
-
-
-def _their_states(expected, case):
-    return expected["hidden_states"][1 if case == "gpt2" else 0 :]
 
 
 def _far_gradients(ours, gradients, loaded, task):
     family = convention_of(loaded.original).family
     inner = getattr(loaded.config, "inner_group_num", 1)
-    theirs = plain_names(gradients, family, "")
+    tied = getattr(loaded.config, "tie_embeddings", True)
+    theirs = plain_names(gradients, family, "", tied=tied)
     leaves = flat_paths(ours)
     # Of the row of padding torch gives the gradient of the output layer, but not of the lookup.
     with_padding = {"embeddings/token/embedding"}
+    if family.name == "llama":
+        with_padding.add("embedding/embedding")
     if family.name == "roberta":
         with_padding.add("embeddings/positions/embedding")
     far = 0.0

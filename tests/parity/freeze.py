@@ -1,12 +1,13 @@
 """Makes tests/interop/frozen/*.npz: what Hugging Face computes, for tests that run without it.
 
-python -m tests.parity.freeze
+python -m tests.parity.freeze [NAME ...]
 
 One file a family, and one of ALBERT with groups of layers: config, weights and outputs of every
 task, on one batch with padding and segments. Weights that several tasks have are kept once.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,11 @@ CASES = {
     "albert_groups": "albert, groups",
     "electra": "electra",
     "distilbert": "distilbert",
+    "gpt1": "openai-gpt",
     "gpt2": "gpt2",
+    "gpt_neo": "gpt_neo",
+    "llama": "llama",
+    "llama_tied": "llama, tied and stretched",
 }
 
 
@@ -42,12 +47,13 @@ def freeze(case):
             kept[f"weights/{plain}" if key else f"{task}/weights/{plain}"] = value
         kept[f"{task}/names"] = np.array(sorted(saved))
         kept[f"{task}/config"] = np.array(json.dumps(model.config.to_dict()))
-        start = f"{task}/inputs/" if task == "multiple_choice" else "inputs/"
+        own = ("multiple_choice", "question_answering")  # other shapes, or other padding
+        start = f"{task}/inputs/" if task in own else "inputs/"
         kept |= {start + name: value for name, value in batch.items()}
         kept |= {
             f"{task}/outputs/{name}": value
             for name, value in outputs.items()
-            if name not in ("loss", "hidden_states")
+            if name not in ("loss", "hidden_states", "lm_logits")
         }
     return kept
 
@@ -63,12 +69,14 @@ def _rounded(model):
 def _saved(model):
     """What `save_pretrained` keeps, without the copies of tied weights."""
     tied = set(getattr(model, "_tied_weights_keys", None) or ())
+    if not getattr(model.config, "tie_word_embeddings", True):
+        tied = set()
     return {name: p.numpy() for name, p in model.state_dict().items() if name not in tied}
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for name, case in CASES.items():
+    for name in sys.argv[1:] or CASES:
         path = FOLDER / f"{name}.npz"
-        np.savez_compressed(path, **freeze(case))
+        np.savez_compressed(path, **freeze(CASES[name]))
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")

@@ -20,6 +20,16 @@ SIZES = {
     "intermediate_size": 37,
     "max_position_embeddings": POSITIONS,
 }
+ENDS = {"bos_token_id": 2, "eos_token_id": 2}
+GPT = {
+    "vocab_size": V,
+    "n_positions": POSITIONS,
+    "n_embd": 24,
+    "n_layer": 3,
+    "n_head": 3,
+    "pad_token_id": 0,
+} | ENDS
+LLAMA = SIZES | {"num_attention_heads": 6, "num_key_value_heads": 3, "pad_token_id": 0} | ENDS
 CASES = {
     "bert": ("bert", SIZES | {"type_vocab_size": TYPES}),
     "roberta": ("roberta", SIZES | {"type_vocab_size": 1, "layer_norm_eps": 1e-5}),
@@ -41,17 +51,39 @@ CASES = {
         "bert",
         SIZES | {"hidden_size": 12, "num_attention_heads": 2, "intermediate_size": 50},
     ),
-    "gpt2": (
-        "gpt2",
+    "openai-gpt": ("openai-gpt", GPT),
+    "gpt2": ("gpt2", GPT | {"n_inner": 37}),
+    "gpt2, untied": ("gpt2", GPT | {"tie_word_embeddings": False}),
+    "gpt_neo": (
+        "gpt_neo",
         {
             "vocab_size": V,
-            "n_positions": POSITIONS,
-            "n_embd": 24,
-            "n_layer": 3,
-            "n_head": 3,
-            "n_inner": 37,
-            "bos_token_id": 2,
-            "eos_token_id": 2,
+            "hidden_size": 24,
+            "num_layers": 3,
+            "num_heads": 3,
+            "intermediate_size": 37,
+            "max_position_embeddings": POSITIONS,
+            "attention_types": [[["local", "global"], 1], [["local"], 1]],
+            "window_size": 4,
+            "pad_token_id": 0,
+        }
+        | ENDS,
+    ),
+    "llama": ("llama", LLAMA),
+    "llama, tied and stretched": (
+        "llama",
+        LLAMA
+        | {
+            "tie_word_embeddings": True,
+            "head_dim": 10,
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 50.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 16,
+            },
         },
     ),
 }
@@ -63,6 +95,11 @@ def classes_of(case):
     from flaxformers_edu.interop.tables import FAMILIES
 
     return FAMILIES[CASES[case][0]].classes
+
+
+def is_decoder(case):
+    """Whether a case is of those that read from the left to the right alone."""
+    return CASES[case][0] in ("openai-gpt", "gpt2", "gpt_neo", "llama")
 
 
 def make(case, task, **config):
@@ -85,22 +122,31 @@ def _random(name, shape):
     noise = generator.normal(size=shape)
     if "norm" in name.lower() or ".ln_" in name or name.startswith("ln_"):
         return 0.2 * noise + (1.0 if name.endswith("weight") else 0.0)
-    if "embeddings." in name or name.startswith(("wte", "wpe")):
+    tables = ("wte", "wpe", "tokens_embed", "positions_embed", "embed_tokens")
+    if "embeddings." in name or name.startswith(tables):
         return 0.7 * noise
     return noise / max(shape) ** 0.5 if len(shape) == 2 else 0.3 * noise
 
 
 def inputs_of(case, task):
-    """Three rows of odd lengths with padding and, where there are some, segments."""
+    """Three rows of odd lengths with padding and, where there are some, segments.
+
+    Decoders have padding on the left, too; not where what is said of padding enters the loss.
+    """
     generator = np.random.default_rng(7)
     T = 13
     lengths = np.array([T, 7, 1, 10, 12, 5] if task == "multiple_choice" else [T, 7, 2])
+    if case == "gpt_neo" and task == "question_answering":
+        # Padding enters this loss, too, and must have something to see in its windows of 4.
+        lengths = np.array([T, T - 2, T - 1])
     pad = 1 if case == "roberta" else 0
     ids = generator.integers(4, V, (len(lengths), T))
     mask = (np.arange(T) < lengths[:, None]).astype(np.int32)
+    if is_decoder(case) and task != "question_answering":
+        mask[1::2] = mask[1::2, ::-1]
     batch = {"input_ids": np.where(mask, ids, pad).astype(np.int32), "attention_mask": mask}
     types = CASES[case][1].get("type_vocab_size", 2 if case == "tinybert" else 1)
-    if case not in ("distilbert", "gpt2"):
+    if case != "distilbert" and not is_decoder(case):
         rows = generator.integers(0, types, (len(lengths), T)).astype(np.int32)
         batch["token_type_ids"] = rows
     if task == "multiple_choice":
@@ -115,11 +161,14 @@ def labels_of(task, case, mask):
     tokens = np.where((generator.random(mask.shape) < 0.6) & (mask > 0), 1, 0)
     words = np.where(tokens, generator.integers(0, V, mask.shape), -100)
     two = generator.integers(0, 2, rows)
+    # What comes first is predicted from padding, or from nothing.
+    follows = (mask > 0) & (np.roll(mask, 1, axis=-1) > 0)
+    next_words = np.where(follows, generator.integers(0, V, mask.shape), -100)
     match task:
         case "masked_lm":
             return {"labels": words}
         case "causal_lm":
-            return {"labels": np.where(mask > 0, generator.integers(0, V, mask.shape), -100)}
+            return {"labels": next_words}
         case "pretraining" if case.startswith("electra"):
             return {"labels": tokens}
         case "pretraining" if case.startswith("albert"):
@@ -132,6 +181,8 @@ def labels_of(task, case, mask):
             return {"labels": np.where(tokens, generator.integers(0, N, mask.shape), -100)}
         case "question_answering":
             return {"start_positions": np.array([3, 2, 0]), "end_positions": np.array([9, 6, 1])}
+        case "multiple_choice" if is_decoder(case):
+            return {"labels": next_words, "mc_labels": np.array([2, 0])}
         case "multiple_choice":
             return {"labels": np.array([2, 0])}
     return {}
@@ -139,6 +190,8 @@ def labels_of(task, case, mask):
 
 def outputs_of(model, batch, labels):
     """Every output of Hugging Face's model by name, and the gradients of its loss by weight."""
+    if model.config.model_type in ("openai-gpt", "gpt2", "gpt_neo", "llama"):
+        batch = batch | _places_of(batch["attention_mask"])
     tensors = {name: torch.tensor(value).long() for name, value in {**batch, **labels}.items()}
     result = model(**tensors, output_hidden_states=True)
     found = {
@@ -148,6 +201,9 @@ def outputs_of(model, batch, labels):
     }
     found["hidden_states"] = [state.detach().numpy() for state in result.hidden_states]
     loss = result.loss if labels else _sum_of_cubes(result, tensors["attention_mask"])
+    if "mc_logits" in found:
+        found["lm_logits"], found["logits"] = found["logits"], found.pop("mc_logits")
+        loss = loss + result.mc_loss
     found["loss"] = loss.item()
     loss.backward()
     gradients = {
@@ -155,6 +211,17 @@ def outputs_of(model, batch, labels):
         for name, p in model.named_parameters()
     }
     return found, {name: gradient.numpy() for name, gradient in gradients.items()}
+
+
+def _places_of(mask):
+    """Positions that count real tokens, as `generate` has them; of choices, where each is read."""
+    *rows, T = mask.shape
+    flat = mask.reshape(-1, T)
+    places = {"position_ids": np.maximum(np.cumsum(flat, axis=1) - 1, 0)}
+    if len(rows) == 1:
+        return places
+    last = T - 1 - np.argmax(flat[:, ::-1], axis=1)
+    return places | {"attention_mask": flat, "mc_token_ids": last.reshape(rows)}
 
 
 def _sum_of_cubes(result, mask):

@@ -210,7 +210,9 @@ def lowest_index_first():
 
 @pytest.mark.parametrize("early_stopping", [False, True, "never"])
 @pytest.mark.parametrize(("vocab_size", "eos"), [(3, (1,)), (3, (0, 1)), (2, (1,))])
-def test_more_beams_than_there_are_continuations(vocab_size, eos, early_stopping):
+def test_as_many_beams_as_tokens_some_of_them_without_a_continuation(
+    vocab_size, eos, early_stopping
+):
     """Dead beams, at -1e9, run along: equal down to the places that nothing real has filled."""
     model = DecoderOnlyTable(TableConfig(vocab_size=vocab_size, positions=POSITIONS))
     for seed, length_penalty in enumerate([-1.0, 0.0, 1.0, 2.0] * 3):
@@ -218,8 +220,8 @@ def test_more_beams_than_there_are_continuations(vocab_size, eos, early_stopping
         input_ids, mask = prompts(seed, vocab_size)
         settings = {
             "max_new_tokens": 4,
-            "num_beams": 4,
-            "num_return_sequences": 4,
+            "num_beams": vocab_size,
+            "num_return_sequences": vocab_size,
             "length_penalty": length_penalty,
             "early_stopping": early_stopping,
             "eos_token_id": eos,

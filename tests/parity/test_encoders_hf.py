@@ -16,7 +16,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.parity
 
-from flaxformers_edu.interop.configs import config_to_hf, convention_for  # noqa: E402
+from flaxformers_edu.interop.configs import config_to_hf  # noqa: E402
+from flaxformers_edu.interop.conventions import convention_for  # noqa: E402
 from flaxformers_edu.interop.matching import match_tree  # noqa: E402
 from flaxformers_edu.interop.names import plain_names  # noqa: E402
 from flaxformers_edu.layers.stack import unstack_layers  # noqa: E402

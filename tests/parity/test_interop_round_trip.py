@@ -23,7 +23,12 @@ TASKS = {
     "electra, wide": "masked_lm",
     "distilbert": "multiple_choice",
     "tinybert": "sequence_classification",
-    "gpt2": "causal_lm",
+    "openai-gpt": "multiple_choice",
+    "gpt2": "sequence_classification",
+    "gpt2, untied": "multiple_choice",
+    "gpt_neo": "token_classification",
+    "llama": "causal_lm",
+    "llama, tied and stretched": "question_answering",
 }
 
 
