@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from flaxformers_edu.decoding.logits import Processors, is_any_of
 from flaxformers_edu.decoding.loop import Decoded
 from flaxformers_edu.decoding.scoring import Scorer, huggingface
+from flaxformers_edu.decoding.sequences import end_with
 from flaxformers_edu.decoding.top_k import top_continuations
 from flaxformers_edu.errors import InputError
 
@@ -55,11 +56,15 @@ class BeamSearch:
       than the worst of N finished ones (a heuristic if longer ones can score higher);
     - `early_stopping="never"`: the same, scored at the maximum length if the penalty is positive.
 
+    A stop sequence ends a hypothesis as an end-of-sequence token does, but adds no candidates.
+
     `early_stopping="never"` with `length_penalty=0` is the beam search of the textbooks. Places
     for which no hypothesis was found have scores of about -1e9.
     """
 
     processors: Processors = Processors()
+    stop_SW: Any = None
+    """int32, see `sequences.as_rows`: new tokens that end with one of these have ended."""
     length_penalty: Any = 1.0
     num_beams: int = struct.field(pytree_node=False, default=4)
     num_return_sequences: int = struct.field(pytree_node=False, default=1)
@@ -113,6 +118,8 @@ class BeamSearch:
         scores_BK, beam_BK, token_BK = self._candidates(state, logits_BNV, t)
         candidates_BKM = _gather(state.running_BNM, beam_BK).at[:, :, t].set(token_BK)
         ended_BK = is_any_of(token_BK, self.eos_token_ids) | (length >= M)
+        if self.stop_SW is not None:
+            ended_BK |= end_with(candidates_BKM, length, self.stop_SW)
 
         alive_BK = scores_BK + jnp.where(ended_BK, DEAD, 0.0)
         running_scores_BN, next_BN = lax.top_k(alive_BK, N)

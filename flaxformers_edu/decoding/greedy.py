@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from flaxformers_edu.decoding.logits import Processors, is_any_of
 from flaxformers_edu.decoding.loop import Decoded
+from flaxformers_edu.decoding.sequences import end_with
 from flaxformers_edu.decoding.top_k import highest_token
 
 
@@ -32,11 +33,15 @@ class Lines:
 class Greedy:
     """Takes the highest processed logit, the lowest index among equals, until end of sequence.
 
+    It has ended with one of `eos_token_ids`, or when its new tokens end with a stop sequence.
+
     The score of a sequence is the sum of the log-probabilities of its new tokens under the
     processed logits, end-of-sequence token included. A finished row emits `pad_token_id`.
     """
 
     processors: Processors = Processors()
+    stop_SW: Any = None
+    """int32, see `sequences.as_rows`: the stop sequences."""
     eos_token_ids: tuple[int, ...] = struct.field(pytree_node=False, default=())
     pad_token_id: int = struct.field(pytree_node=False, default=0)
 
@@ -77,12 +82,16 @@ class Greedy:
 
         going_BN = ~state.finished_BN
         chosen_BN = jnp.where(going_BN, chosen_BN, self.pad_token_id)
+        tokens_BNM = state.tokens_BNM.at[:, :, t].set(chosen_BN)
+        ended_BN = is_any_of(chosen_BN, self.eos_token_ids)
+        if self.stop_SW is not None:
+            ended_BN |= end_with(tokens_BNM, t + 1, self.stop_SW)
         state = replace(
             state,
-            tokens_BNM=state.tokens_BNM.at[:, :, t].set(chosen_BN),
+            tokens_BNM=tokens_BNM,
             scores_BN=state.scores_BN + jnp.where(going_BN, log_prob_BN, 0.0),
             lengths_BN=state.lengths_BN + going_BN,
-            finished_BN=state.finished_BN | is_any_of(chosen_BN, self.eos_token_ids),
+            finished_BN=state.finished_BN | ended_BN,
         )
         return state, chosen_BN, None
 

@@ -3,9 +3,10 @@
 Letters: B batch, N hypotheses a batch row, V vocabulary, P prompt length, M max new tokens.
 
 The order and the meaning are those of Hugging Face `generate`: first the rules of every strategy
-(`Processors`: repetition penalty, minimum of new tokens, forced first and last token), then the
-filters of sampling (`Filters`: temperature, top-k, top-p, min-p). A token that is ruled out gets
--inf. Greedy search and sampling apply them to logits, beam search to log-probabilities.
+(`Processors`: repetition penalty, n-grams that must not be repeated, banned sequences, minimum of
+new tokens, forced first and last token), then the filters of sampling (`Filters`: temperature,
+top-k, top-p, min-p). A token that is ruled out gets -inf. Greedy search and sampling apply them to
+logits, beam search to log-probabilities.
 """
 
 from typing import Any
@@ -15,6 +16,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
+
+from flaxformers_edu.decoding.sequences import completing, marked, repeating, written_tokens
 
 REMOVED = -jnp.inf
 
@@ -84,25 +87,6 @@ def force(scores: Float[Array, "*s V"], ids: tuple[int, ...], when: Any) -> Floa
     return jnp.where(when, jnp.where(kept, 0.0, REMOVED), scores)
 
 
-def seen_tokens(
-    context_BP: Int[Array, "B P"], tokens_BNM: Int[Array, "B N M"], t: Any, vocab_size: int
-) -> Bool[Array, "B N V"]:
-    """Which tokens a hypothesis has behind it: its prompt and its first `t` new tokens.
-
-    Prompt positions that hold -1 do not count.
-    """
-    B, N, M = tokens_BNM.shape
-    prompt = jnp.broadcast_to(context_BP[:, None, :], (B, N, context_BP.shape[1]))
-    written = lax.broadcasted_iota(jnp.int32, (B, N, M), 2) < t
-    tokens = jnp.concatenate([prompt, jnp.where(written, tokens_BNM, -1)], axis=2)
-    # Index V is out of bounds and dropped; -1 would count from the end.
-    tokens = jnp.where(tokens < 0, vocab_size, tokens)
-    rows = lax.broadcasted_iota(jnp.int32, tokens.shape, 0)
-    columns = lax.broadcasted_iota(jnp.int32, tokens.shape, 1)
-    seen = jnp.zeros((B, N, vocab_size), bool)
-    return seen.at[rows, columns, tokens].set(True, mode="drop")
-
-
 @struct.dataclass
 class Processors:
     """The rules that every strategy obeys. `None` or an empty tuple means: no such rule.
@@ -112,6 +96,10 @@ class Processors:
 
     repetition_penalty: Any = None
     """Scalar > 0; above 1 discourages tokens already seen in the prompt or in the new tokens."""
+    no_repeat_ngram_size: int = struct.field(pytree_node=False, default=0)
+    """Above 0: no sequence of so many tokens stands twice in the prompt and the new tokens."""
+    banned_SW: Any = None
+    """int32, see `sequences.as_rows`: sequences whose last token must not complete them."""
     min_new_tokens: Any = None
     """Scalar: no end-of-sequence token among the first `min_new_tokens`."""
     eos_token_ids: tuple[int, ...] = struct.field(pytree_node=False, default=())
@@ -135,10 +123,17 @@ class Processors:
         t: Any,
     ) -> Float[Array, "B N V"]:
         """Scores of new token number `t` (from 0) with the rules applied, in their order."""
-        P, M = context_BP.shape[1], tokens_BNM.shape[2]
+        P, M, V = context_BP.shape[1], tokens_BNM.shape[2], scores_BNV.shape[-1]
+        tokens_BNL = written_tokens(context_BP, tokens_BNM, t)
         if self.repetition_penalty is not None:
-            seen = seen_tokens(context_BP, tokens_BNM, t, scores_BNV.shape[-1])
-            scores_BNV = penalise_repetition(scores_BNV, seen, self.repetition_penalty)
+            seen_BNV = marked(tokens_BNL, V)
+            scores_BNV = penalise_repetition(scores_BNV, seen_BNV, self.repetition_penalty)
+        if self.no_repeat_ngram_size:
+            repeating_BNK = repeating(tokens_BNL, P + t, self.no_repeat_ngram_size)
+            scores_BNV = jnp.where(marked(repeating_BNK, V), REMOVED, scores_BNV)
+        if self.banned_SW is not None:
+            completing_BNS = completing(tokens_BNL, P + t, self.banned_SW)
+            scores_BNV = jnp.where(marked(completing_BNS, V), REMOVED, scores_BNV)
         if self.min_new_tokens is not None:
             scores_BNV = forbid(scores_BNV, self.eos_token_ids, t < self.min_new_tokens)
         if self.forced_bos_token_ids:

@@ -84,6 +84,70 @@ def reorder_cache(cache: Cache, parents_BN: Int[Array, "B N"]) -> Cache:
     return jax.tree.map(gather, cache)
 
 
+@struct.dataclass
+class Search:
+    """Where a search stands: all that its next step needs."""
+
+    t: Any
+    """int32 scalar: new tokens of each hypothesis so far."""
+    tokens_BN: Any
+    """The newest token of each hypothesis."""
+    cache: Any
+    """What the model remembers of the tokens before it."""
+    state: Any
+    """The strategy's own."""
+
+
+def begin(
+    strategy: Strategy,
+    cache: Cache,
+    prompt_BP: Int[Array, "B P"],
+    *,
+    max_new_tokens: int,
+    prompt_mask_BP: Any = None,
+) -> Search:
+    """The search before its first step; the arguments are those of `decode`."""
+    prompt_BP = prompt_BP.astype(jnp.int32)
+    context_BP = prompt_BP
+    if prompt_mask_BP is not None:
+        # Padding is what comes before the first token; a hole in the middle is not padding.
+        begun = jnp.cumsum(prompt_mask_BP != 0, axis=1) > 0
+        context_BP = jnp.where(begun, prompt_BP, -1)
+    newest_BN = jnp.broadcast_to(prompt_BP[:, -1:], (len(prompt_BP), strategy.num_hypotheses))
+    return Search(jnp.int32(0), newest_BN, cache, strategy.init(context_BP, max_new_tokens))
+
+
+def advance(
+    step: Step,
+    strategy: Strategy,
+    search: Search,
+    until: Any,
+    *,
+    reorder: Callable[[Cache, Any], Cache] = reorder_cache,
+    rng: Any = None,
+) -> Search:
+    """Goes on while there is reason to and fewer than `until` (int scalar) new tokens are there.
+
+    In how many such stretches a search is run makes no difference to what it finds.
+    """
+
+    def keep_going(search: Search) -> Any:
+        return (search.t < until) & strategy.running(search.state, search.t)
+
+    def body(search: Search) -> Search:
+        t = search.t
+        logits_BNV, cache = step(search.tokens_BN, search.cache)
+        key = None if rng is None else jax.random.fold_in(rng, t)
+        state, tokens_BN, parents_BN = strategy.advance(
+            search.state, logits_BNV.astype(jnp.float32), t, key
+        )
+        if parents_BN is not None:
+            cache = reorder(cache, parents_BN)
+        return Search(t + 1, tokens_BN, cache, state)
+
+    return lax.while_loop(keep_going, body, search)
+
+
 def decode(
     step: Step,
     strategy: Strategy,
@@ -105,43 +169,19 @@ def decode(
       prompt_BP: at least one token; padding, if any, on the left.
       max_new_tokens: M; static, as it is the size of the result.
       prompt_mask_BP: 1 for tokens, 0 for padding; None says that there is no padding. Padding is
-        not counted as seen by the repetition penalty, and it is returned as it came.
+        not among the tokens that a rule on repetition looks at, and it is returned as it came.
       reorder: `(cache, parents_BN) -> cache`.
       rng: a key for strategies that draw; step t gets `fold_in(rng, t)`.
 
     Returns:
       `Decoded`, with the prompt in front of the new tokens.
     """
-    B, P = prompt_BP.shape
-    N = strategy.num_hypotheses
-    prompt_BP = prompt_BP.astype(jnp.int32)
-    context_BP = prompt_BP
-    if prompt_mask_BP is not None:
-        # Padding is what comes before the first token; a hole in the middle is not padding.
-        begun = jnp.cumsum(prompt_mask_BP != 0, axis=1) > 0
-        context_BP = jnp.where(begun, prompt_BP, -1)
-
-    def keep_going(carry: Any) -> Any:
-        t, _, _, state = carry
-        return (t < max_new_tokens) & strategy.running(state, t)
-
-    def body(carry: Any) -> Any:
-        t, tokens_BN, cache, state = carry
-        logits_BNV, cache = step(tokens_BN, cache)
-        key = None if rng is None else jax.random.fold_in(rng, t)
-        state, tokens_BN, parents_BN = strategy.advance(
-            state, logits_BNV.astype(jnp.float32), t, key
-        )
-        if parents_BN is not None:
-            cache = reorder(cache, parents_BN)
-        return t + 1, tokens_BN, cache, state
-
-    newest_BN = jnp.broadcast_to(prompt_BP[:, -1:], (B, N))
-    start = (jnp.int32(0), newest_BN, cache, strategy.init(context_BP, max_new_tokens))
-    *_, state = lax.while_loop(keep_going, body, start)
-
-    found = strategy.finish(state)
-    n = found.sequences.shape[1]
-    prompt_BnP = jnp.broadcast_to(prompt_BP[:, None, :], (B, n, P))
+    search = begin(
+        strategy, cache, prompt_BP, max_new_tokens=max_new_tokens, prompt_mask_BP=prompt_mask_BP
+    )
+    search = advance(step, strategy, search, max_new_tokens, reorder=reorder, rng=rng)
+    found = strategy.finish(search.state)
+    (B, P), n = prompt_BP.shape, found.sequences.shape[1]
+    prompt_BnP = jnp.broadcast_to(prompt_BP.astype(jnp.int32)[:, None, :], (B, n, P))
     sequences = jnp.concatenate([prompt_BnP, found.sequences], axis=2)
     return replace(found, sequences=sequences)

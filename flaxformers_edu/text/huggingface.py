@@ -18,33 +18,21 @@ from flaxformers_edu.text.pieces import (
     starts_sentencepiece_word,
     without_spaces,
 )
+from flaxformers_edu.text.special_tokens import ids_of_roles
+from flaxformers_edu.text.task_tokens import TASK_TOKENS, with_tokens_in_json
 from flaxformers_edu.text.template import (
-    FIRST,
-    SECOND,
     Padding,
-    Slot,
     Template,
     batch_of_texts,
+    template_of,
 )
 from flaxformers_edu.text.tokenizer import (
-    CONFIG_FILE,
     HUGGINGFACE_FILE,
     fingerprint_of,
     read_config,
     read_model,
     write_config,
 )
-
-# Configuration keys of each role, and the names that are usual where no configuration says.
-ROLES = {
-    "pad": (("pad_token",), ("[PAD]", "<pad>")),
-    "bos": (("bos_token", "cls_token"), ("[CLS]", "<s>", "<bos>", "<|endoftext|>")),
-    "eos": (("eos_token", "sep_token"), ("[SEP]", "</s>", "<eos>", "<|endoftext|>")),
-    "unk": (("unk_token",), ("[UNK]", "<unk>", "<|endoftext|>")),
-    "cls": (("cls_token",), ("[CLS]", "<s>")),
-    "sep": (("sep_token",), ("[SEP]", "</s>")),
-    "mask": (("mask_token",), ("[MASK]", "<mask>")),
-}
 
 
 class HuggingFaceTokenizer:
@@ -73,7 +61,7 @@ class HuggingFaceTokenizer:
             raise InputError(f"{origin} is not a valid {HUGGINGFACE_FILE}: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._ids = {role: self._special(role, origin) for role in ROLES}
+        self._ids = ids_of_roles(self._config, self._tokenizer.token_to_id, origin)
         self._skipped = {self._ids[role] for role in ("pad", "bos", "eos", "cls", "sep")}
         self._byte_level = '"ByteLevel"' in json.dumps(json.loads(model).get("decoder"))
 
@@ -93,22 +81,6 @@ class HuggingFaceTokenizer:
     def __setstate__(self, state: tuple[bytes, dict[str, Any]]) -> None:
         """Rebuild from the bytes and the configuration."""
         self.__init__(*state)  # type: ignore[misc]
-
-    def _special(self, role: str, origin: str) -> int | None:
-        keys, usual = ROLES[role]
-        for key in keys:
-            token = self._config.get(key)
-            if isinstance(token, Mapping):
-                token = token.get("content")
-            if token:
-                index = self._tokenizer.token_to_id(token)
-                if index is None:
-                    raise InputError(f"{key}={token!r} of {CONFIG_FILE} is not in {origin}")
-                return index
-        if any(key in self._config for keys, _ in ROLES.values() for key in keys):
-            return None  # the configuration names its special tokens, and has none of this role
-        found = (self._tokenizer.token_to_id(token) for token in usual)
-        return next((index for index in found if index is not None), None)
 
     @property
     def vocab_size(self) -> int:
@@ -183,19 +155,7 @@ class HuggingFaceTokenizer:
 
     @cached_property
     def _template(self) -> Template:
-        # Asked of the file's own post-processor, whichever kind it is, with some text.
-        encode = self._tokenizer.encode
-        plain = (encode(piece, add_special_tokens=False) for piece in ("a", *self._some_pieces()))
-        text = next((encoding for encoding in plain if encoding.ids), None)
-        if text is None:
-            raise InputError("the tokeniser spells nothing: its vocabulary is empty")
-        return Template(
-            single=_slots(self._tokenizer.post_process(text)),
-            pair=_slots(self._tokenizer.post_process(text, text)),
-        )
-
-    def _some_pieces(self) -> list[str]:
-        return [self._tokenizer.decode([index]) for index in range(min(self.vocab_size, 1000))]
+        return template_of(self._tokenizer)
 
     def __call__(
         self,
@@ -243,6 +203,14 @@ class HuggingFaceTokenizer:
         """Special tokens that `join` adds."""
         return self._template.num_special(pair)
 
+    def with_task_tokens(self) -> "HuggingFaceTokenizer":
+        """See `Tokenizer.with_task_tokens`."""
+        if all(self._tokenizer.token_to_id(token) is not None for token in TASK_TOKENS):
+            return self
+        # Any other class of theirs would put a template of its own in place of the file's.
+        config = {**self._config, "tokenizer_class": "PreTrainedTokenizerFast"}
+        return HuggingFaceTokenizer(with_tokens_in_json(self._model), config)
+
     def pieces(self, text: str) -> Pieces:
         """A text's pieces with their places in it, without special tokens around them."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
@@ -278,14 +246,3 @@ class HuggingFaceTokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / HUGGINGFACE_FILE).write_bytes(self._model)
         write_config(folder, self._config)
-
-
-def _slots(encoding: tokenizers.Encoding) -> tuple[Slot, ...]:
-    """The layout that a post-processor gave: special ids, and a slot for each text."""
-    slots: list[Slot] = []
-    columns = (encoding.ids, encoding.special_tokens_mask, encoding.sequence_ids, encoding.type_ids)
-    for index, special, text, token_type in zip(*columns, strict=True):
-        slot = (index if special else SECOND if text == 1 else FIRST, token_type)
-        if special or slot not in slots:
-            slots.append(slot)
-    return tuple(slots)

@@ -12,8 +12,21 @@ import sentencepiece
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.text.albert import ALBERT_SPECIAL, prepare_albert
 from flaxformers_edu.text.pieces import Pieces, starts_sentencepiece_word, without_spaces
-from flaxformers_edu.text.template import FIRST, SECOND, Padding, Template, batch_of_texts
+from flaxformers_edu.text.task_tokens import (
+    TASK_TOKENS,
+    template_with,
+    with_tokens_in_sentencepiece,
+)
+from flaxformers_edu.text.template import (
+    FIRST,
+    SECOND,
+    Padding,
+    Slot,
+    Template,
+    batch_of_texts,
+)
 from flaxformers_edu.text.tokenizer import (
+    LLAMA_FILE,
     SENTENCEPIECE_FILES,
     fingerprint_of,
     read_config,
@@ -21,11 +34,21 @@ from flaxformers_edu.text.tokenizer import (
     write_config,
 )
 
+LLAMA_CONFIG = {
+    "tokenizer_class": "LlamaTokenizer",
+    "add_bos_token": True,
+    "add_eos_token": False,
+}
+"""What a tokenizer.model is where no tokenizer_config.json says otherwise."""
+
 _ALBERT_SPECIAL = re.compile("({})".format("|".join(map(re.escape, ALBERT_SPECIAL))))
 
 
 class SentencePieceTokenizer:
     """A sentencepiece model as a `Tokenizer`: pieces, then the end token.
+
+    Where `add_bos_token` and `add_eos_token` of tokenizer_config.json say otherwise, that is so:
+    Llama's, tokenizer.model, begins a text and does not end it (Touvron et al. 2023).
 
     A model with the pieces [CLS] and [SEP] is one of ALBERT's: it has that family's template,
     reads its special tokens where they stand in a text, and prepares text as its script does.
@@ -36,14 +59,20 @@ class SentencePieceTokenizer:
         model: bytes,
         config: Mapping[str, Any] | None = None,
         *,
+        file_name: str = SENTENCEPIECE_FILES[0],
         origin: str = "the model given",
     ) -> None:
         """Read a serialised model, and what tokenizer_config.json says of it.
+
+        file_name: what `save` calls it.
 
         Raises InputError where the bytes are no model.
         """
         self._model = model
         self._config = dict(config or {})
+        self._file_name = file_name
+        if file_name == LLAMA_FILE:
+            self._config = {**LLAMA_CONFIG, **self._config}
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
@@ -65,15 +94,17 @@ class SentencePieceTokenizer:
         Raises InputError where a file is missing or broken.
         """
         path = Path(path)
-        return cls(read_model(path), read_config(path.parent), origin=str(path))
+        name = path.name if path.name in SENTENCEPIECE_FILES else SENTENCEPIECE_FILES[0]
+        return cls(read_model(path), read_config(path.parent), file_name=name, origin=str(path))
 
-    def __getstate__(self) -> tuple[bytes, dict[str, Any]]:
+    def __getstate__(self) -> tuple[bytes, dict[str, Any], str]:
         """Only the bytes and the configuration: the processor is rebuilt from them."""
-        return self._model, self._config
+        return self._model, self._config, self._file_name
 
-    def __setstate__(self, state: tuple[bytes, dict[str, Any]]) -> None:
+    def __setstate__(self, state: tuple[bytes, dict[str, Any], str]) -> None:
         """Rebuild from the bytes and the configuration."""
-        self.__init__(*state)  # type: ignore[misc]
+        model, config, file_name = state
+        self.__init__(model, config, file_name=file_name)  # type: ignore[misc]
 
     @staticmethod
     def _id_or_none(index: int) -> int | None:
@@ -139,13 +170,20 @@ class SentencePieceTokenizer:
 
     @cached_property
     def _template(self) -> Template:
-        end = () if self.eos_token_id is None else (self.eos_token_id,)
+        if self._has_task_tokens:
+            return template_with(*map(self._processor.piece_to_id, TASK_TOKENS))
         if not self._is_albert:
-            ends = tuple((index, 0) for index in end)
-            return Template(((FIRST, 0), *ends), ((FIRST, 0), *ends, (SECOND, 0), *ends))
+            before = self._added("add_bos_token", self.bos_token_id, usually=False)
+            behind = self._added("add_eos_token", self.eos_token_id, usually=True)
+            single = (*before, (FIRST, 0), *behind)
+            return Template(single, (*single, *before, (SECOND, 0), *behind))
         cls, sep = self._special["[CLS]"], self._special["[SEP]"]
         single = ((cls, 0), (FIRST, 0), (sep, 0))
         return Template(single, (*single, (SECOND, 1), (sep, 1)))
+
+    def _added(self, key: str, index: int | None, *, usually: bool) -> tuple[Slot, ...]:
+        """The place in the template of a token that the configuration may want or not."""
+        return ((index, 0),) if self._config.get(key, usually) and index is not None else ()
 
     def __call__(
         self,
@@ -181,6 +219,17 @@ class SentencePieceTokenizer:
     def num_special(self, pair: bool) -> int:
         """Special tokens that `join` adds."""
         return self._template.num_special(pair)
+
+    @property
+    def _has_task_tokens(self) -> bool:
+        return all(map(self._processor.is_control, map(self._processor.piece_to_id, TASK_TOKENS)))
+
+    def with_task_tokens(self) -> "SentencePieceTokenizer":
+        """See `Tokenizer.with_task_tokens`."""
+        if self._has_task_tokens:
+            return self
+        model = with_tokens_in_sentencepiece(self._model)
+        return SentencePieceTokenizer(model, self._config, file_name=self._file_name)
 
     def pieces(self, text: str) -> Pieces:
         """A text's pieces with their places in it, without special tokens around them."""
@@ -231,8 +280,8 @@ class SentencePieceTokenizer:
         return [self._processor.id_to_piece(int(i)) for i in ids]
 
     def save(self, folder: str | Path) -> None:
-        """Write spm.model and, where there was one, tokenizer_config.json."""
+        """Write the model, as it was called, and, where there is one, tokenizer_config.json."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SENTENCEPIECE_FILES[0]).write_bytes(self._model)
+        (folder / self._file_name).write_bytes(self._model)
         write_config(folder, self._config)

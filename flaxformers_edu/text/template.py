@@ -5,9 +5,11 @@ B rows, T length.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
+import tokenizers
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.text.batching import pad_sequences
@@ -47,6 +49,35 @@ class Template:
     def special_ids(self) -> frozenset[int]:
         """The special tokens that it adds."""
         return frozenset(slot for slot, _ in (*self.single, *self.pair) if slot >= 0)
+
+
+def template_of(tokenizer: tokenizers.Tokenizer) -> Template:
+    """The layout in a tokenizer.json: its own post-processor is asked, whichever kind it is.
+
+    Raises:
+        InputError: there is no text that it can spell.
+    """
+    size = max(tokenizer.get_vocab().values(), default=-1) + 1
+    some = (tokenizer.decode([index]) for index in range(min(size, 1000)))
+    plain = (tokenizer.encode(text, add_special_tokens=False) for text in chain(["a"], some))
+    text = next((encoding for encoding in plain if encoding.ids), None)
+    if text is None:
+        raise InputError("the tokeniser spells nothing: its vocabulary is empty")
+    return Template(
+        single=_slots(tokenizer.post_process(text)),
+        pair=_slots(tokenizer.post_process(text, text)),
+    )
+
+
+def _slots(encoding: tokenizers.Encoding) -> tuple[Slot, ...]:
+    """The layout that a post-processor gave: special ids, and a slot for each text."""
+    slots: list[Slot] = []
+    columns = (encoding.ids, encoding.special_tokens_mask, encoding.sequence_ids, encoding.type_ids)
+    for index, special, text, token_type in zip(*columns, strict=True):
+        slot = (index if special else SECOND if text == 1 else FIRST, token_type)
+        if special or slot not in slots:
+            slots.append(slot)
+    return tuple(slots)
 
 
 def longest_first(length_a: int, length_b: int, room: int) -> tuple[int, int]:

@@ -17,10 +17,11 @@ from flaxformers_edu.errors import InputError
 from flaxformers_edu.text.pieces import Pieces
 from flaxformers_edu.text.template import Padding
 
-SENTENCEPIECE_FILES = ("spm.model", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+LLAMA_FILE = "tokenizer.model"
+SENTENCEPIECE_FILES = ("spm.model", LLAMA_FILE, "spiece.model", "sentencepiece.bpe.model")
 HUGGINGFACE_FILE = "tokenizer.json"
-# BERT's vocabulary; then a byte-level BPE as Hugging Face and as OpenAI named it.
-VOCABULARY_FILES = ("vocab.txt", "vocab.json", "encoder.json")
+# BERT's vocabulary; then a BPE's as Hugging Face named it, and as OpenAI did, GPT-2's and GPT-1's.
+VOCABULARY_FILES = ("vocab.txt", "vocab.json", "encoder.json", "encoder_bpe_40000.json")
 # Our own file first; then tokenizer.json, which holds everything, before the older layouts.
 KNOWN_FILES = (
     SENTENCEPIECE_FILES[0], HUGGINGFACE_FILE, *SENTENCEPIECE_FILES[1:], *VOCABULARY_FILES
@@ -117,6 +118,13 @@ class Tokenizer(Protocol):
         """Special tokens that `join` adds."""
         ...
 
+    def with_task_tokens(self) -> "Tokenizer":
+        """With GPT-1's start, delimiter and extract tokens: `text/task_tokens.py`.
+
+        They are its last ids, and its template is made of them. Itself, where it has them.
+        """
+        ...
+
     def pieces(self, text: str) -> Pieces:
         """A text's pieces with their places in it, without special tokens around them."""
         ...
@@ -181,15 +189,15 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 def load_tokenizer(folder: str | Path) -> Tokenizer:
     """The tokeniser kept in a folder, or in the file given.
 
-    Known are sentencepiece models, tokenizer.json, BERT's vocab.txt, and a byte-level BPE's
-    vocab.json with merges.txt (OpenAI's names, encoder.json and vocab.bpe, too), each with the
+    Known are sentencepiece models, tokenizer.json, BERT's vocab.txt, and vocab.json with merges.txt
+    of GPT-1 or of a byte-level BPE (OpenAI's names, encoder.json and vocab.bpe, too), each with the
     tokenizer_config.json beside it.
     Raises InputError where there is no such folder, no known file in it, or the file is broken.
     """
     # Imported here: these modules import this one, and no package is needed by the other.
     from flaxformers_edu.text.huggingface import HuggingFaceTokenizer
     from flaxformers_edu.text.sentencepiece import SentencePieceTokenizer
-    from flaxformers_edu.text.vocabularies import bert_tokenizer, byte_bpe_tokenizer
+    from flaxformers_edu.text.vocabularies import bert_tokenizer, bpe_tokenizer
 
     folder = Path(folder)
     if folder.is_file():
@@ -207,7 +215,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     if path.suffix == ".txt":
         return bert_tokenizer(path)
     if path.name in VOCABULARY_FILES:
-        return byte_bpe_tokenizer(path)
+        return bpe_tokenizer(path)
     if path.suffix == ".json":
         return HuggingFaceTokenizer.from_file(path)
     return SentencePieceTokenizer.from_file(path)

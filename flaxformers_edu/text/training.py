@@ -3,15 +3,22 @@
 from collections.abc import Iterable
 
 import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.text.huggingface import HuggingFaceTokenizer
 from flaxformers_edu.text.sentencepiece_training import train_sentencepiece
 from flaxformers_edu.text.tokenizer import Tokenizer
-from flaxformers_edu.text.vocabularies import BERT_SPECIAL, ROBERTA_SPECIAL, byte_bpe, wordpiece
+from flaxformers_edu.text.vocabularies import (
+    BERT_SPECIAL,
+    END_OF_TEXT,
+    ROBERTA_SPECIAL,
+    UNKNOWN,
+    byte_bpe,
+    wordpiece,
+)
 
-KINDS = ("unigram", "bpe", "albert", "wordpiece", "byte_bpe")
+KINDS = ("unigram", "bpe", "albert", "wordpiece", "byte_bpe", "gpt2", "characters")
 
 
 def train_tokenizer(
@@ -24,7 +31,8 @@ def train_tokenizer(
     strip_accents: bool = False,
 ) -> Tokenizer:
     """A tokeniser of a kind: sentencepiece's unigram or bpe (`byte_fallback`), ALBERT's unigram or
-    BERT's wordpiece (`lower_case`, `strip_accents`), or byte_bpe with RoBERTa's special tokens.
+    BERT's wordpiece (`lower_case`, `strip_accents`), a byte-level BPE with RoBERTa's special tokens
+    (byte_bpe) or with GPT-2's one (gpt2), or characters.
 
     Raises InputError for an unknown kind, an empty corpus, a vocab_size that does not suit it.
     """
@@ -36,6 +44,10 @@ def train_tokenizer(
         )
     if kind == "byte_bpe":
         return train_byte_bpe(texts, vocab_size=vocab_size)
+    if kind == "gpt2":
+        return train_gpt2_bpe(texts, vocab_size=vocab_size)
+    if kind == "characters":
+        return train_characters(texts, vocab_size=vocab_size)
     if kind == "albert":
         preparation = {"do_lower_case": lower_case, "keep_accents": not strip_accents}
         return train_sentencepiece(
@@ -104,6 +116,20 @@ def train_byte_bpe(texts: Iterable[str], *, vocab_size: int) -> HuggingFaceToken
     Raises InputError for an empty corpus, and a vocabulary too small for the bytes.
     """
     special = list(dict.fromkeys(ROBERTA_SPECIAL.values()))
+    return _trained_byte_bpe(texts, vocab_size, special, "RobertaTokenizer")
+
+
+def train_gpt2_bpe(texts: Iterable[str], *, vocab_size: int) -> HuggingFaceTokenizer:
+    """GPT-2's byte-level BPE: <|endoftext|> 0, 256 bytes, merges; nothing is unknown.
+
+    Raises InputError for an empty corpus, and a vocabulary too small for the bytes.
+    """
+    return _trained_byte_bpe(texts, vocab_size, [END_OF_TEXT], "GPT2Tokenizer")
+
+
+def _trained_byte_bpe(
+    texts: Iterable[str], vocab_size: int, special: list[str], tokenizer_class: str
+) -> HuggingFaceTokenizer:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     if vocab_size < len(special) + len(alphabet):
         raise InputError(
@@ -121,7 +147,29 @@ def train_byte_bpe(texts: Iterable[str], *, vocab_size: int) -> HuggingFaceToken
     trainable.train_from_iterator(_not_empty(texts), trainer)
     model = trainable.model
     assert isinstance(model, models.BPE)
-    return byte_bpe(model, trainable.get_vocab(), {"tokenizer_class": "RobertaTokenizer"})
+    return byte_bpe(model, trainable.get_vocab(), {"tokenizer_class": tokenizer_class})
+
+
+def train_characters(texts: Iterable[str], *, vocab_size: int) -> HuggingFaceTokenizer:
+    """Every character is a token: <|endoftext|> 0, <unk> 1, then the texts' own by code point.
+
+    Raises InputError for an empty corpus, and a vocabulary too small for its characters.
+    """
+    special = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "unk_token": UNKNOWN}
+    characters = sorted(set().union(*_not_empty(texts)))
+    pieces = [*dict.fromkeys(special.values()), *characters]
+    if len(pieces) > vocab_size:
+        raise InputError(
+            f"vocab_size={vocab_size} is smaller than the corpus needs for its characters: set "
+            f"vocab_size to {len(pieces)} or more"
+        )
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens([END_OF_TEXT, UNKNOWN])
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
+    return HuggingFaceTokenizer(tokenizer.to_str().encode(), config)
 
 
 def _not_empty(texts: Iterable[str]) -> list[str]:

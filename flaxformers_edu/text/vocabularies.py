@@ -1,7 +1,8 @@
 """The older layouts of Hugging Face's tokenisers, read as the tokenizer.json they would be.
 
-BERT's vocab.txt (WordPiece, Wu et al. 2016), and the vocab.json with merges.txt of a byte-level BPE
-(Radford et al. 2019): GPT-2's, or RoBERTa's where the vocabulary has <s> and </s>.
+BERT's vocab.txt (WordPiece, Wu et al. 2016), and vocab.json with merges.txt: GPT-1's BPE, where
+pieces that end a word say so (Sennrich et al. 2016), or a byte-level one (Radford et al. 2019),
+which is RoBERTa's where the vocabulary has <s> and </s>, and else GPT-2's.
 """
 
 import json
@@ -32,8 +33,15 @@ ROBERTA_SPECIAL = {
     "cls_token": "<s>",
     "sep_token": "</s>",
 }
-GPT2_SPECIAL = {name: "<|endoftext|>" for name in ("bos_token", "eos_token", "unk_token")}
-MERGES = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}
+END_OF_TEXT = "<|endoftext|>"
+GPT2_SPECIAL = {name: END_OF_TEXT for name in ("bos_token", "eos_token", "unk_token")}
+MERGES = {
+    "vocab.json": "merges.txt",
+    "encoder.json": "vocab.bpe",
+    "encoder_bpe_40000.json": "vocab_40000.bpe",
+}
+WORD_END = "</w>"
+UNKNOWN = "<unk>"
 
 
 def bert_tokenizer(path: Path) -> HuggingFaceTokenizer:
@@ -94,22 +102,75 @@ def wordpiece(
     return HuggingFaceTokenizer(tokenizer.to_str().encode(), {**config, **names}, origin=origin)
 
 
-def byte_bpe_tokenizer(path: Path) -> HuggingFaceTokenizer:
-    """A vocab.json and the merges beside it.
+def bpe_tokenizer(path: Path) -> HuggingFaceTokenizer:
+    """A vocab.json and the merges beside it: GPT-1's, or a byte-level one.
 
-    Raises InputError where a file is missing or broken.
+    Raises InputError where a file is missing or broken, or where one does not fit the other.
     """
+    config, merges_path = read_config(path.parent), path.with_name(MERGES[path.name])
     try:
         vocabulary = json.loads(read_model(path))
-        lines = read_model(path.with_name(MERGES[path.name])).decode("utf-8").split("\n")
-        pairs = (line.split(" ") for line in lines if line and not line.startswith("#version"))
-        merges = [(left, right) for left, right in pairs]
-        model = models.BPE(vocabulary, merges)
+        if not all(isinstance(index, int) for index in vocabulary.values()):
+            raise ValueError("its values are no ids")
     except InputError:
         raise
-    except Exception as error:  # JSON, UTF-8, and the package's bare Exception
-        raise InputError(f"{path} and its merges are no byte-level BPE: {error}") from error
-    return byte_bpe(model, vocabulary, read_config(path.parent), origin=str(path))
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is not a vocabulary in JSON: {error}") from error
+    merges = _read_merges(merges_path, vocabulary, path)
+    if any(piece.endswith(WORD_END) for piece in vocabulary):
+        return word_bpe(vocabulary, merges, config, origin=str(path))
+    return byte_bpe(models.BPE(vocabulary, merges), vocabulary, config, origin=str(path))
+
+
+def _read_merges(
+    path: Path, vocabulary: Mapping[str, int], vocabulary_path: Path
+) -> list[tuple[str, str]]:
+    """The pairs of a merges file, of which the vocabulary must have both parts and the whole."""
+    try:
+        lines = read_model(path).decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not valid UTF-8: {error.reason}") from error
+    merges = []
+    for number, line in enumerate(lines, start=1):
+        if not line or line.startswith("#version"):
+            continue
+        left, space, right = line.partition(" ")
+        if not (left and space and right) or " " in right:
+            raise InputError(f"{path}, line {number} is {line!r}; it must be a pair of pieces")
+        for piece in (left, right, left + right):
+            if piece not in vocabulary:
+                raise InputError(
+                    f"{path} does not fit {vocabulary_path.name}: line {number} merges {left!r} "
+                    f"and {right!r}, and {piece!r} is not in the vocabulary"
+                )
+        merges.append((left, right))
+    return merges
+
+
+def word_bpe(
+    vocabulary: Mapping[str, int],
+    merges: list[tuple[str, str]],
+    config: Mapping[str, Any],
+    *,
+    origin: str,
+) -> HuggingFaceTokenizer:
+    """GPT-1's: BERT's words in lower case, as pieces of which a word's last ends with </w>.
+
+    As in Hugging Face's tokeniser, words are found by BERT's rules, and not by spaCy and ftfy.
+    """
+    names = _special({"unk_token": UNKNOWN}, config)
+    unknown = names["unk_token"]
+    if unknown not in vocabulary:
+        raise InputError(f"{origin} has no {unknown!r}, which must be its unk_token")
+    model = models.BPE(
+        dict(vocabulary), merges, unk_token=unknown, end_of_word_suffix=WORD_END, fuse_unk=False
+    )
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.BPEDecoder(suffix=WORD_END)
+    tokenizer.add_special_tokens([unknown])
+    return HuggingFaceTokenizer(tokenizer.to_str().encode(), {**config, **names}, origin=origin)
 
 
 def byte_bpe(

@@ -98,6 +98,7 @@ class TableConfig:
     eos_token_id: Any = 1
     pad_token_id: Any = 0
     decoder_start_token_id: int = 2
+    max_length: int = 48
 
 
 class DecoderOnlyTable(nn.Module):

@@ -238,6 +238,12 @@ def test_inside_jit_and_vmap_the_full_length_is_kept():
         ({"pad_token_id": -1}, "pad_token_id is -1"),
         ({"num_beams": 2, "eos_token_id": range(7)}, "vocab_size 7 is too small"),
         ({"forced_eos_token_id": 9}, "forced_eos_token_id is 9"),
+        ({"num_beams": 8}, "num_beams is 8; it must be at most the size of the vocabulary, 7"),
+        ({"max_new_tokens": 47}, "prompt of 3 tokens and max_new_tokens=47 .* 48 positions"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size is -1; it must be a whole number"),
+        ({"suppress_tokens": [7]}, "suppress_tokens is .7.; token ids lie in"),
+        ({"bad_words_ids": [[1], []]}, "bad_words_ids has an empty sequence"),
+        ({"stop_sequences": [[1, -1]]}, "stop_sequences is .1, -1.; token ids lie in"),
     ],
 )
 def test_bad_settings_are_named_before_anything_compiles(settings, message):
@@ -271,3 +277,54 @@ def test_an_encoder_decoder_may_pad_its_source_on_the_right_but_needs_a_start():
     startless = EncoderDecoderTable(TableConfig(vocab_size=V, decoder_start_token_id=None))
     with pytest.raises(InputError, match="decoder_start_token_id"):
         generate(startless, TRANSLATOR_PARAMS, PROMPT, right, max_new_tokens=2)
+
+
+@pytest.mark.parametrize("search", [{}, {"num_beams": 3, "num_return_sequences": 3}])
+def test_rules_on_sequences_hold_in_every_search(search):
+    settings = {"max_new_tokens": 9, "eos_token_id": (), **search}
+    free = np.asarray(generate(MODEL, PARAMS, PROMPT, MASK, **settings).sequences)
+    pair, token = free[-1, 5:7].tolist(), int(free[0, 4])
+    ruled = generate(
+        MODEL,
+        PARAMS,
+        PROMPT,
+        MASK,
+        no_repeat_ngram_size=2,
+        bad_words_ids=[pair],
+        suppress_tokens=[token],
+        **settings,
+    )
+    n = len(ruled.sequences) // len(PROMPT)
+    for index, row in enumerate(ruled.sequences.tolist()):
+        row = row[int((1 - MASK[index // n]).sum()) :]  # padding is part of no n-gram
+        bigrams = list(zip(row, row[1:], strict=False))
+        assert len(set(bigrams)) == len(bigrams)
+        assert tuple(pair) not in bigrams[len(PROMPT[0]) :]
+        assert token not in row[len(row) - 9 :]
+    assert np.isfinite(ruled.scores).all()
+
+
+@pytest.mark.parametrize("search", [{}, {"num_beams": 3, "num_return_sequences": 3}])
+def test_stop_sequences_end_a_search(search):
+    settings = {"max_new_tokens": 9, "eos_token_id": (), "length_penalty": -2.0, **search}
+    prompt = PROMPT[1:]
+    stop = np.asarray(generate(MODEL, PARAMS, prompt, **settings).sequences)[0, 5:7].tolist()
+    found = generate(MODEL, PARAMS, prompt, stop_sequences=[stop, [4, 4, 4, 4]], **settings)
+    endings = []
+    for row in found.sequences[:, 3:].tolist():
+        # What follows the end: padding, or -1 of beams without an end-of-sequence token.
+        new = row[: row.index(-1)] if -1 in row else row
+        pairs = [new[i : i + 2] for i in range(len(new) - 1)]
+        assert not search or stop not in pairs[:-1]
+        endings.append(pairs.index(stop) if stop in pairs else None)
+    assert any(place is not None and place < 7 for place in endings)
+
+
+def test_as_many_other_tokens_do_not_compile_again():
+    def run(stop, banned):
+        generate(MODEL, PARAMS, PROMPT, max_new_tokens=4, stop_sequences=stop, bad_words_ids=banned)
+
+    run([[1, 2], [3]], [[4, 5, 6]])
+    compiled = _generate._cache_size()
+    run([[2, 2], [5, 1]], [[1, 2, 3, 4]])
+    assert _generate._cache_size() == compiled

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flaxformers_edu.decoding import Processors, filtered_log_probs
-from flaxformers_edu.decoding.logits import keep_min_p, keep_top_k, keep_top_p, seen_tokens
+from flaxformers_edu.decoding.logits import keep_min_p, keep_top_k, keep_top_p
 
 LOGITS = jnp.log(jnp.array([0.1, 0.4, 0.2, 0.3]))
 
@@ -68,16 +68,6 @@ def test_filters_keep_the_likeliest_token_and_a_distribution(seed, top_p, min_p,
     np.testing.assert_allclose(jnp.exp(log_probs).sum(axis=-1), 1.0, rtol=1e-5)
     np.testing.assert_array_equal(log_probs.argmax(axis=-1), logits.argmax(axis=-1))
     assert (np.isfinite(np.asarray(log_probs)).sum(axis=-1) <= 5).all()
-
-
-def test_seen_tokens():
-    context = jnp.array([[-1, 2], [0, 1]])
-    tokens = jnp.array([[[3, 4], [0, 4]], [[2, 2], [3, 3]]])
-    seen = seen_tokens(context, tokens, 1, 5)
-    assert [[np.flatnonzero(row).tolist() for row in rows] for rows in np.asarray(seen)] == [
-        [[2, 3], [0, 2]],
-        [[0, 1, 2], [0, 1, 3]],
-    ]
 
 
 def apply(processors, t, scores=(1.0, -1.0, 2.0, 0.0), prompt_length=2, max_new_tokens=4):
