@@ -11,6 +11,7 @@ from flaxformers_edu.metrics.bleu import (
 from flaxformers_edu.metrics.classification import Scores, precision_recall_f
 from flaxformers_edu.metrics.entities import Entity, entities, entity_scores
 from flaxformers_edu.metrics.glue import GLUE, matthews, pearson, spearman
+from flaxformers_edu.metrics.rouge import rouge_scores
 from flaxformers_edu.metrics.squad import best_thresholds, squad_scores
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "pearson",
     "perplexity",
     "precision_recall_f",
+    "rouge_scores",
     "sacrebleu_score",
     "sentence_bleu",
     "spearman",

@@ -6,7 +6,6 @@ Labels are numbers from 0. Everything is computed in float64.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.metrics.classification import precision_recall_f
@@ -70,6 +69,8 @@ def pearson(labels: Sequence[float], predictions: Sequence[float]) -> float:
 
 def spearman(labels: Sequence[float], predictions: Sequence[float]) -> float:
     """Linear correlation of the ranks; equal values share the mean of their ranks."""
+    from scipy.stats import rankdata  # the better part of a second, at every start of a command
+
     return pearson(rankdata(labels).tolist(), rankdata(predictions).tolist())
 
 

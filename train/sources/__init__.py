@@ -18,6 +18,7 @@ from train.sources.benchmarks import known_columns
 from train.sources.columns import Picked, names_in, parse_columns
 from train.sources.conll import Conll
 from train.sources.hub import HuggingFaceDataset
+from train.sources.mappings import mapping_documents
 from train.sources.splits import Examples, given, load_part
 from train.sources.squad_json import SquadJson
 from train.sources.stdlib_code import stdlib_code
@@ -31,6 +32,8 @@ __all__ = [
     "Conll",
     "HuggingFaceDataset",
     "Jsonl",
+    "MadeUpMappings",
+    "LongText",
     "ParallelFiles",
     "Source",
     "SquadJson",
@@ -84,6 +87,23 @@ class StdlibCode:
     def load(self, split: str) -> Sequence[dict[str, Any]]:
         """Texts {"text"}."""
         return stdlib_code(split)
+
+
+@dataclass(frozen=True)
+class MadeUpMappings:
+    """Documents of few-shot sequences, "; kalo -> brimu ; ...", of three kinds; needs no files."""
+
+    documents: int = 40_000
+    """Documents of the train split."""
+    held_out_documents: int = 500
+    """Documents of the validation split, and of the test split."""
+    seed: int = 0
+    """Which documents are drawn; the words and what they mean are always the same."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Texts {"text"}."""
+        size = self.documents if split == "train" else self.held_out_documents
+        return mapping_documents(split, size=size, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -179,6 +199,29 @@ class TextFile:
             raise unknown_name("unit", self.unit, readers)
         check_split(split)
         return readers[self.unit](given(getattr(self, split), split, split))
+
+
+@dataclass(frozen=True)
+class LongText:
+    """A file that is one text, such as a book: it is trained on up to a place, and held out after.
+
+    With batching.over_length=split it becomes consecutive windows.
+    """
+
+    file: str = ""
+    """The file (.txt or .txt.gz)."""
+    held_out: float = 10.0
+    """Percent of its characters that are the validation split: the last ones."""
+    test: str = ""
+    """Another file, to test on; empty where there is none."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """One text {"text"}."""
+        check_split(split)
+        if split == "test":
+            return Columns({"text": [files.whole_text(given(self.test, "test", split))]})
+        kept, held_out = files.split_text(given(self.file, "file", split), self.held_out)
+        return Columns({"text": [kept if split == "train" else held_out]})
 
 
 @dataclass(frozen=True)

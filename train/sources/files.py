@@ -136,6 +136,26 @@ def text_documents(path: str | Path) -> Columns:
     return Columns({"text": texts, "sentences": documents})
 
 
+def whole_text(path: str | Path) -> str:
+    """A file as one text, whose last line ends as all others do."""
+    return "\n".join(read_lines(path)) + "\n"
+
+
+def split_text(path: str | Path, held_out: float) -> tuple[str, str]:
+    """The beginning of a file, and its last `held_out` percent of characters.
+
+    Raises InputError where one of them is empty.
+    """
+    text = whole_text(path)
+    cut = len(text) - round(len(text) * held_out / 100)
+    if not 0 < cut < len(text):
+        raise InputError(
+            f"held_out is {held_out}: of the {len(text)} characters of {path} some must be left to "
+            "train on, and some held out"
+        )
+    return text[:cut], text[cut:]
+
+
 def read_json(path: str | Path) -> Any:
     """The value in a JSON file.
 

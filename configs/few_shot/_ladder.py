@@ -1,0 +1,49 @@
+"""What the three sizes have in common: the corpus of made-up mappings, and how it is read."""
+
+from flaxformers_edu.models import GPTConfig
+from flaxformers_edu.objectives import CausalLM
+from flaxformers_edu.optim.optimizers import Optimizer
+from flaxformers_edu.optim.schedules import Schedule
+from train.experiment import Experiment, TokenizerSpec
+from train.pipeline import Batching
+from train.sources import MadeUpMappings
+from train.sources.mappings import PAIRS
+
+LENGTH = 4 * PAIRS + 1
+"""Four tokens a pair, "; kalo -> brimu", and the end."""
+ROWS = 32
+VOCABULARY = 1536
+"""Enough for each made-up word to be a token of its own."""
+
+
+def rung(name: str, *, hidden_size: int, num_layers: int, steps: int, peak: float) -> Experiment:
+    """A size of the ladder; heads have 16 dimensions."""
+    return Experiment(
+        name=f"few_shot_{name}",
+        model=GPTConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            num_heads=hidden_size // 16,
+            intermediate_size=4 * hidden_size,
+            max_length=LENGTH,
+            pad_token_id=0,
+            eos_token_id=0,
+            dropout=0.0,
+            embedding_dropout=0.0,
+            attention_dropout=0.0,
+            layout="unrolled",
+        ),
+        objective=CausalLM(),
+        source=MadeUpMappings(documents=64_000),
+        tokenizer=TokenizerSpec(kind="gpt2", max_examples=8000),
+        batching=Batching(
+            tokens_per_batch=ROWS * LENGTH, max_source_length=LENGTH, buckets=(LENGTH,)
+        ),
+        optimizer=Optimizer(name="adamw", b2=0.98, weight_decay=0.01, clip_norm=1.0),
+        schedule=Schedule(name="cosine", peak=peak, warmup_steps=100),
+        steps=steps,
+        log_every=50,
+        eval_every=250,
+        checkpoint_every=500,
+    )

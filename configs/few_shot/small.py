@@ -1,0 +1,14 @@
+"""The small GPT of the ladder on made-up mappings: 2 layers of width 32.
+
+python -m train run configs/few_shot/small.py --workdir runs/few_shot/small
+
+benchmarks/few_shot.py trains all three and asks them for mappings that they have not seen.
+"""
+
+from configs.few_shot._ladder import rung
+from train.experiment import Experiment
+
+
+def config() -> Experiment:
+    """The experiment."""
+    return rung("small", hidden_size=32, num_layers=2, steps=2000, peak=3e-3)
