@@ -120,7 +120,9 @@ class GenerativeObjective(PredictingObjective, Protocol):
     ) -> Array: ...
 
 
-TokenizerKind = Literal["unigram", "bpe", "albert", "wordpiece", "byte_bpe", "folder"]
+TokenizerKind = Literal[
+    "unigram", "bpe", "albert", "wordpiece", "byte_bpe", "gpt2", "characters", "folder"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +131,8 @@ class TokenizerSpec:
 
     kind: TokenizerKind = "unigram"
     """Trained on the training split: unigram, bpe (sentencepiece), albert (unigram with ALBERT's
-    template), wordpiece (BERT's), byte_bpe (RoBERTa's); folder: taken as it is."""
+    template), wordpiece (BERT's), byte_bpe (RoBERTa's), gpt2 (the same with <|endoftext|> alone, as
+    id 0), characters (after <|endoftext|> and <unk>); folder: taken as it is."""
     folder: str = ""
     """For kind folder: where spm.model, tokenizer.json, vocab.txt or vocab.json lies."""
     max_examples: int = 1_000_000
@@ -140,6 +143,9 @@ class TokenizerSpec:
     """For wordpiece and albert: whether text is lower-cased."""
     strip_accents: bool = False
     """For wordpiece and albert: whether accents are taken off, which takes Hangul apart."""
+    task_tokens: bool = False
+    """Whether GPT-1's start, delimiter and extract tokens are added, and lay out its texts. With
+    init the table of tokens grows by as many rows."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(TokenizerKind):

@@ -19,12 +19,13 @@ from flaxformers_edu import interop
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.layers.stack import stack_layers, unstack_layers
 from train.experiment import Experiment, TokenizerSpec
-from train.prepare import CONFIG, TOKENIZER, Run, is_run, open_finished
+from train.growth import Rows, grown, laid_over, told_of_growth
+from train.prepare import CONFIG, TOKENIZER, Run, is_run, open_finished, tokenizer_in
 from train.restore import load_params
 from train.state import TrainState
 
 OWN = (
-    *("num_labels", "dropout", "attention_dropout", "classifier_dropout"),
+    *("num_labels", "dropout", "embedding_dropout", "attention_dropout", "classifier_dropout"),
     *("layout", "remat", "attention_implementation", "dtype"),
 )
 """Fields of a model's config that are the task's or the machine's: they stay as they were."""
@@ -55,7 +56,7 @@ class Beginning:
     """Parameters that are not random numbers."""
 
     params: Mapping[str, jax.Array]
-    """By their paths."""
+    """By their paths. A table of tokens that has grown is as it was: its new rows are random."""
     told: str
     """What was moved, what is new, and what stayed behind, in a line a folder."""
 
@@ -66,7 +67,7 @@ class Beginning:
         its teacher.
         """
         params = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: self.params.get(_name(path), leaf), state.params
+            lambda path, leaf: laid_over(leaf, self.params.get(_name(path))), state.params
         )
         if hasattr(config, "start"):
             started = config.start(params)
@@ -123,7 +124,11 @@ def based_on(experiment: Experiment, workdir: Path | None = None) -> Experiment:
             model = dataclasses.replace(model, student=student)
         else:
             model = adapted(origin.config, model, labels)
-    tokenizer = TokenizerSpec(kind="folder", folder=str(origin.tokenizer))
+    added = experiment.tokenizer.task_tokens
+    tokenizer = TokenizerSpec(kind="folder", folder=str(origin.tokenizer), task_tokens=added)
+    if added:
+        rows = max(model.vocab_size, tokenizer_in(tokenizer).vocab_size)
+        model = dataclasses.replace(model, vocab_size=rows)
     return dataclasses.replace(experiment, model=model, tokenizer=tokenizer)
 
 
@@ -161,12 +166,15 @@ def load(experiment: Experiment, abstract: TrainState, mesh: Mesh) -> Beginning 
             there = there["discriminator"]
         if origin.task != experiment.objective.task:
             there = {name: module for name, module in there.items() if name not in TASK_HEADS}
-        fitting, new = match(there, wanted, origin.folder)
+        vocabularies = (origin.config.vocab_size, config.vocab_size)
+        rows = vocabularies if experiment.tokenizer.task_tokens else None
+        fitting, new = match(there, wanted, origin.folder, rows=rows)
         if new and key == "teacher":
             raise InputError(f"teacher {folder} lacks {', '.join(new)}: a teacher is finished")
         left = sorted(there.keys() - wanted.keys())
         told.append(
             f"from {folder}: {', '.join(sorted(set(wanted) - set(new)))}"
+            + told_of_growth(rows)
             + (f"; new: {', '.join(new)}" if new else "")
             + (f"; left there: {', '.join(left)}" if left else "")
         )
@@ -190,9 +198,16 @@ def weights_of(origin: Origin, mesh: Mesh, *, layout: str) -> dict[str, Any]:
 
 
 def match(
-    there: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path
+    there: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    folder: Path,
+    *,
+    rows: Rows | None = None,
 ) -> tuple[dict[str, jax.Array], list[str]]:
     """What the model takes, by path, in its shardings; and its modules that are new.
+
+    rows: tokens there and in the model, where the vocabulary may have grown; what has fewer rows
+    for that stays where it lies.
 
     Raises:
         InputError: a module that both have, but not alike, or none that both have.
@@ -204,7 +219,9 @@ def match(
         wrong = [
             name
             for name in sorted(ours.keys() | theirs.keys())
-            if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape
+            if name not in ours
+            or name not in theirs
+            or ours[name].shape not in (theirs[name].shape, grown(theirs[name].shape, rows))
         ]
         if not theirs or (wrong and module in TASK_HEADS):
             new.append(module)
@@ -217,7 +234,8 @@ def match(
                 f"and {shapes[1]} in the model; leave the model's sizes to the folder"
             )
         for name, leaf in theirs.items():
-            taken[f"{module}/{name}"] = _put(leaf, ours[name].sharding)
+            same = leaf.shape == ours[name].shape
+            taken[f"{module}/{name}"] = _put(leaf, ours[name].sharding) if same else leaf
     if not taken:
         raise InputError(
             f"{folder} is of another architecture: it has {', '.join(sorted(there))}, and the "

@@ -43,7 +43,12 @@ def step_flops(experiment: Experiment, shapes: Mapping[str, tuple[int, ...]]) ->
     objective = experiment.objective
     if hasattr(objective, "shapes"):
         shapes = objective.shapes(shapes)
-    return training_flops(experiment.model.forward_flops(shapes, task=objective.task))
+    # A second head beside that of the task, as in GPT-1's fine-tuning: the body is the same.
+    tasks = (getattr(objective, "auxiliary_task", ""), objective.task)
+    parts: dict[str, float] = {}
+    for task in filter(None, tasks):
+        parts |= experiment.model.forward_flops(shapes, task=task)
+    return training_flops(parts)
 
 
 @dataclasses.dataclass(frozen=True)

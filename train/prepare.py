@@ -12,11 +12,12 @@ from typing import Any
 import flax.linen as nn
 
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.text.task_tokens import TASK_TOKENS
 from flaxformers_edu.text.tokenizer import Tokenizer, load_tokenizer
 from flaxformers_edu.text.training import train_tokenizer
 from train.encoding import encode_examples
 from train.examples import EncodedExamples, Examples
-from train.experiment import Experiment, check_same_run, from_json, to_json
+from train.experiment import Experiment, TokenizerSpec, check_same_run, from_json, to_json
 from train.log import write_atomically
 from train.pipeline import Batching
 
@@ -173,19 +174,30 @@ def make_tokenizer(experiment: Experiment, train_split: Examples) -> Tokenizer:
     """Trains the experiment's tokeniser on the training split, or loads the one it names."""
     spec, objective = experiment.tokenizer, experiment.objective
     if spec.kind == "folder":
-        return load_tokenizer(Path(os.path.expandvars(spec.folder)).expanduser())
+        return tokenizer_in(spec)
     stride = -(-len(train_split) // spec.max_examples) or 1
     texts = (
         text for i in range(0, len(train_split), stride) for text in objective.texts(train_split[i])
     )
-    return train_tokenizer(
+    trained = train_tokenizer(
         spec.kind,
         texts,
-        vocab_size=experiment.model.vocab_size,
+        vocab_size=experiment.model.vocab_size - len(TASK_TOKENS) * spec.task_tokens,
         byte_fallback=spec.byte_fallback,
         lower_case=spec.lower_case,
         strip_accents=spec.strip_accents,
     )
+    return trained.with_task_tokens() if spec.task_tokens else trained
+
+
+def tokenizer_in(spec: TokenizerSpec) -> Tokenizer:
+    """The tokeniser of the folder that it names.
+
+    Raises:
+        InputError: there is none, or a broken one.
+    """
+    found = load_tokenizer(Path(os.path.expandvars(spec.folder)).expanduser())
+    return found.with_task_tokens() if spec.task_tokens else found
 
 
 def check_tokenizer(model: Any, tokenizer: Tokenizer) -> None:

@@ -8,10 +8,16 @@ from flaxformers_edu.objectives.distillation import (
     HiddenDistillation,
     PredictionDistillation,
 )
+from flaxformers_edu.objectives.gpt1_tasks import (
+    GPT1Classification,
+    GPT1MultipleChoice,
+    GPT1Regression,
+)
 from flaxformers_edu.objectives.losses import Loss, chunked_cross_entropy, cross_entropy
 from flaxformers_edu.objectives.masked_lm import MaskedLM
 from flaxformers_edu.objectives.masking import Masking
 from flaxformers_edu.objectives.multiple_choice import MultipleChoice
+from flaxformers_edu.objectives.prefix_lm import PrefixLM
 from flaxformers_edu.objectives.question_answering import QuestionAnswering
 from flaxformers_edu.objectives.replaced_tokens import ReplacedTokenDetection
 from flaxformers_edu.objectives.tagging import Tagging
@@ -19,6 +25,7 @@ from flaxformers_edu.objectives.translation import Translation
 
 OBJECTIVES = {
     "causal_lm": CausalLM,
+    "prefix_lm": PrefixLM,
     "translation": Translation,
     "masked_lm": MaskedLM,
     "bert_pretraining": BertPretraining,
@@ -28,6 +35,9 @@ OBJECTIVES = {
     "tagging": Tagging,
     "question_answering": QuestionAnswering,
     "multiple_choice": MultipleChoice,
+    "gpt1_classification": GPT1Classification,
+    "gpt1_regression": GPT1Regression,
+    "gpt1_multiple_choice": GPT1MultipleChoice,
     "distil_mlm": DistilMLM,
     "hidden_distillation": HiddenDistillation,
     "prediction_distillation": PredictionDistillation,
@@ -39,12 +49,16 @@ __all__ = [
     "CausalLM",
     "Classification",
     "DistilMLM",
+    "GPT1Classification",
+    "GPT1MultipleChoice",
+    "GPT1Regression",
     "HiddenDistillation",
     "Loss",
     "MaskedLM",
     "Masking",
     "MultipleChoice",
     "PredictionDistillation",
+    "PrefixLM",
     "QuestionAnswering",
     "Regression",
     "ReplacedTokenDetection",

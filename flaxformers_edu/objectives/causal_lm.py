@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array
 
+from flaxformers_edu.objectives.base import JudgedByLoss
 from flaxformers_edu.objectives.losses import (
     Loss,
     check_loss_chunks,
@@ -19,17 +20,13 @@ from flaxformers_edu.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class CausalLM:
+class CausalLM(JudgedByLoss):
     """Cross-entropy of the next token (Radford et al. 2018, eq. 1); judged by it alone."""
 
     loss_chunks: int = 1
     """Parts of the length whose logits are computed one after the other: less memory."""
 
     task = "causal_lm"
-    metric = "loss"
-    higher_is_better = False
-    predicts = False
-    generates = False
 
     def __post_init__(self) -> None:
         check_loss_chunks(self.loss_chunks)

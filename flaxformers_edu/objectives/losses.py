@@ -1,6 +1,7 @@
 """Losses as (sum, weight) pairs, so that means are taken once, over all tokens of a step.
 
-Dims: B batch, T length, D hidden size, V vocabulary, C chunks, c length of a chunk.
+Dims: B batch, T length, D hidden size, V vocabulary, C chunks, c length of a chunk; C classes in
+`class_loss`.
 """
 
 import math
@@ -15,6 +16,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.objectives.token_losses import token_losses
 from flaxformers_edu.sharding import shard
 
 ToLogits = Callable[[Any, Array], Array]
@@ -80,19 +82,11 @@ def cross_entropy(
 
     ε spreads over the whole vocabulary, as in Szegedy et al. 2016, section 7 (and torch's
     CrossEntropyLoss). Computed in float32. `counts` has "accuracy", the argmax hits, and "nll", the
-    part without smoothing, whose mean gives the perplexity.
+    part without smoothing, whose mean gives the perplexity. Only `sum` has a gradient.
     """
-    logits_BTV = logits_BTV.astype(jnp.float32)
     real_BT = labels_BT != IGNORED_LABEL
     safe_BT = jnp.where(real_BT, labels_BT, 0)
-    log_normaliser_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
-    label_logit_BT = jnp.take_along_axis(logits_BTV, safe_BT[..., None], axis=-1)[..., 0]
-    nll_BT = log_normaliser_BT - label_logit_BT
-    loss_BT = nll_BT
-    if label_smoothing:
-        uniform_BT = log_normaliser_BT - logits_BTV.mean(axis=-1)
-        loss_BT = (1 - label_smoothing) * nll_BT + label_smoothing * uniform_BT
-    correct_BT = label_logit_BT >= jax.lax.stop_gradient(logits_BTV).max(axis=-1)
+    loss_BT, nll_BT, correct_BT = token_losses(logits_BTV, safe_BT, label_smoothing)
 
     def total(x_BT: Array) -> Array:
         return jnp.where(real_BT, x_BT, 0).sum(dtype=jnp.float32)
@@ -102,6 +96,11 @@ def cross_entropy(
         weight=total(jnp.ones_like(loss_BT)),
         counts={"accuracy": total(correct_BT), "nll": total(nll_BT)},
     )
+
+
+def class_loss(logits_BC: Float[Array, "B C"], labels_B: Int[Array, " B"]) -> Loss:
+    """Cross-entropy of one choice a row; a label of -100 counts nothing."""
+    return cross_entropy(logits_BC[:, None, :], labels_B[:, None])
 
 
 def next_token_loss(

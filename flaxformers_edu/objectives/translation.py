@@ -17,13 +17,14 @@ from jaxtyping import Array, Float
 from flaxformers_edu.decoding import generate
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.metrics.bleu import sacrebleu_score
+from flaxformers_edu.objectives.base import JudgedByScore
 from flaxformers_edu.objectives.losses import Loss, check_loss_chunks, next_token_loss
 from flaxformers_edu.text.batching import collate_translation, collate_translation_packed
 from flaxformers_edu.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class Translation:
+class Translation(JudgedByScore):
     """Teacher forcing with label smoothing (Vaswani et al. 2017, section 5.4); scored by BLEU."""
 
     label_smoothing: float = 0.1
@@ -33,8 +34,6 @@ class Translation:
 
     task = "seq2seq_lm"
     metric = "bleu"
-    higher_is_better = True
-    predicts = True
     generates = True
 
     def __post_init__(self) -> None:
@@ -79,7 +78,7 @@ class Translation:
         )
 
     def measures(self, means: dict[str, float]) -> dict[str, float]:
-        """The means as they are."""
+        """The means as they are: the loss is smoothed, and the nll is not."""
         return means
 
     def predict(
