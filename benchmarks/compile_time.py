@@ -10,7 +10,9 @@ from functools import partial
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.training_step import our_step
+from benchmarks.peers import transformer_config
+from benchmarks.steps import our_step
+from benchmarks.training_step import pairs, translation
 
 SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_heads": 4, "vocab_size": 1000}
 CASES = {"small": {"shape": SHAPE, "batch": 8, "length": 16}}
@@ -23,9 +25,9 @@ def compilation(
     import jax
 
     jax.config.update("jax_enable_compilation_cache", False)
-    step, state, numbers, mesh = our_step(
-        layout, {**shape, "num_layers": num_layers}, batch, length, abstract=True
-    )
+    model = transformer_config({**shape, "num_layers": num_layers}, layout).build()
+    step, state, mesh = our_step(model, translation(), abstract=True)
+    numbers = pairs(batch, length, shape["vocab_size"])
 
     def run() -> Any:
         with jax.set_mesh(mesh):

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.peers import bert_config, hugging_face_bert, sentences
+from benchmarks.steps import large_pages, our_steps, torch_steps
 
 SMALL = {
     "num_layers": 6,
@@ -24,7 +25,7 @@ SMALL = {
     "vocab_size": 8192,
 }
 CASES = {"small, 32 x 128": {"shape": SMALL, "batch": 32, "length": 128, "steps": 2}}
-LEARNING_RATE, FRACTION, IGNORED = 1e-4, 0.15, -100
+FRACTION, IGNORED = 0.15, -100
 
 
 def our_batch(batch: int, length: int, vocab_size: int) -> dict[str, np.ndarray]:
@@ -60,88 +61,22 @@ def masked_lm(everywhere: bool) -> Any:
     return Everywhere() if everywhere else MaskedLM()
 
 
-def our_step(
-    layout: str, shape: dict[str, Any], *, everywhere: bool = False
-) -> tuple[Any, Any, Any]:
-    """The compiled step, its first state and the mesh."""
-    import flax.linen as nn
-    import jax.numpy as jnp
-
-    from flaxformers_edu.optim.optimizers import Optimizer
-    from flaxformers_edu.sharding import MeshShape
-    from train.state import abstract_params, create_state
-    from train.step import make_train_step
-
-    def learning_rate(step: Any) -> Any:
-        return jnp.full((), LEARNING_RATE)
-
-    model = bert_config(shape, layout).build("masked_lm")
-    mesh = MeshShape().build()
-    parameters = nn.meta.unbox(abstract_params(model))
-    optimizer = Optimizer(name="adamw", weight_decay=0.01).build(learning_rate, parameters)
-    step = make_train_step(model, masked_lm(everywhere), optimizer, learning_rate, seed=0)
-    return step, create_state(model, optimizer, mesh, seed=0, ema=False), mesh
-
-
 def ours(
     layout: str, everywhere: bool, *, shape: dict[str, Any], batch: int, length: int, steps: int
 ) -> Callable[[], Any]:
     """`train.step.make_train_step`, with the parameters of the layers stacked or not."""
-    import jax
-
-    from train.placement import place
-
-    step, state, mesh = our_step(layout, shape, everywhere=everywhere)
+    model = bert_config(shape, layout).build("masked_lm")
     numbers = our_batch(batch, length, shape["vocab_size"])
-
-    def run() -> float:
-        nonlocal state
-        with jax.set_mesh(mesh):
-            for _ in range(steps):
-                state, metrics = step(state, place(numbers, mesh))
-        jax.block_until_ready(state)
-        return float(metrics["loss"])
-
-    return run
-
-
-def large_pages(build: Callable[..., Callable[[], Any]]) -> Callable[..., Callable[[], Any]]:
-    """The same with the settings of malloc that `python -m train run` begins with."""
-
-    def built(**settings: Any) -> Callable[[], Any]:
-        from train.allocator import restart_with_large_pages
-
-        restart_with_large_pages()  # the first thing in its process, and only once
-        return build(**settings)
-
-    return built
+    return our_steps(model, masked_lm(everywhere), numbers, steps=steps)
 
 
 def hugging_face(
     attention: str, fused: bool, *, shape: dict[str, Any], batch: int, length: int, steps: int
 ) -> Callable[[], Any]:
-    """The usual loop in torch; `fused` uses AdamW's one-pass kernel, not the default on CPU."""
-    import torch
-
-    model = hugging_face_bert("BertForMaskedLM", shape, attention).train()
-    options = {"fused": True} if fused else {}
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, **options
-    )
-    inputs = {
-        name: torch.tensor(value, dtype=torch.long)
-        for name, value in labelled_batch(batch, length, shape["vocab_size"]).items()
-    }
-
-    def run() -> float:
-        for _ in range(steps):
-            optimizer.zero_grad(set_to_none=True)
-            loss = model(**inputs).loss
-            loss.backward()
-            optimizer.step()
-        return loss.item()
-
-    return run
+    """The usual loop in torch."""
+    model = hugging_face_bert("BertForMaskedLM", shape, attention)
+    numbers = labelled_batch(batch, length, shape["vocab_size"])
+    return torch_steps(model, numbers, steps=steps, fused=fused)
 
 
 PEERS = {

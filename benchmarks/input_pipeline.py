@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.encoder_step import SMALL, our_step
+from benchmarks.encoder_step import SMALL
 from benchmarks.peers import bert_config
+from benchmarks.steps import our_steps
 
 MINI = {
     "num_layers": 4,
@@ -67,21 +68,10 @@ def pipeline(*, shape: dict[str, Any], batch: int, length: int, steps: int) -> C
 
 def step(*, shape: dict[str, Any], batch: int, length: int, steps: int) -> Callable[[], Any]:
     """Steps alone, on one batch."""
-    import jax
+    from flaxformers_edu.objectives import MaskedLM
 
-    from train.placement import place
-
-    train_step, state, mesh = our_step("unrolled", shape)
-    numbers = next(batches(shape, batch, length))
-
-    def run() -> None:
-        nonlocal state
-        with jax.set_mesh(mesh):
-            for _ in range(steps):
-                state, _ = train_step(state, place(numbers, mesh))
-        jax.block_until_ready(state)
-
-    return run
+    model = bert_config(shape, "unrolled").build("masked_lm")
+    return our_steps(model, MaskedLM(), next(batches(shape, batch, length)), steps=steps)
 
 
 PEERS = {"pipeline": pipeline, "step": step}

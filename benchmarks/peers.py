@@ -1,7 +1,8 @@
 """The same models twice: as this library has them, and as Hugging Face's `transformers` does.
 
 An encoder-decoder (our Transformer, their Marian): post-norm, relu, sinusoidal positions, one tied
-table of embeddings. An encoder: BERT, here and there. Both with dropout 0.1, in float32.
+table of embeddings. An encoder: BERT, here and there. A decoder: GPT-2. All with dropout 0.1, in
+float32.
 """
 
 from typing import Any
@@ -73,6 +74,37 @@ def hugging_face_bert(kind: str, shape: dict[str, Any], attention: str) -> Any:
         pad_token_id=PAD,
     )
     model = getattr(transformers, kind)(config)
+    assert model.config._attn_implementation == attention
+    return model
+
+
+def gpt_config(shape: dict[str, Any], layout: str, *, max_length: int) -> Any:
+    """Our GPTConfig; `shape` has the config's own names."""
+    import flaxformers_edu as ff
+
+    return ff.models.GPTConfig(
+        **shape, layout=layout, max_length=max_length, pad_token_id=PAD, eos_token_id=EOS
+    )
+
+
+def hugging_face_gpt2(shape: dict[str, Any], attention: str, *, max_length: int) -> Any:
+    """A transformers.GPT2LMHeadModel with random weights."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=shape["vocab_size"],
+        n_positions=max_length,
+        n_embd=shape["hidden_size"],
+        n_layer=shape["num_layers"],
+        n_head=shape["num_heads"],
+        n_inner=shape["intermediate_size"],
+        attn_implementation=attention,
+        bos_token_id=EOS,
+        eos_token_id=EOS,
+    )
+    model = transformers.GPT2LMHeadModel(config)
     assert model.config._attn_implementation == attention
     return model
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.peers import PAD, marian_model, sentences, transformer_config
+from benchmarks.steps import our_steps, torch_steps
 
 BASE = {
     "num_layers": 6,
@@ -31,7 +32,7 @@ CASES = {
     "base": {"shape": BASE, "batch": 16, "length": 32, "steps": 2},
     "small": {"shape": SMALL, "batch": 64, "length": 24, "steps": 2},
 }
-LEARNING_RATE, SMOOTHING, IGNORED = 1e-4, 0.1, -100
+SMOOTHING, IGNORED = 0.1, -100
 
 
 def pairs(batch: int, length: int, vocab_size: int) -> dict[str, np.ndarray]:
@@ -48,84 +49,37 @@ def pairs(batch: int, length: int, vocab_size: int) -> dict[str, np.ndarray]:
     }
 
 
-def our_step(
-    layout: str, shape: dict[str, Any], batch: int, length: int, *, abstract: bool = False
-) -> tuple[Any, Any, dict[str, np.ndarray], Any]:
-    """The compiled step, its first state (or only the shapes of it), a batch and the mesh."""
-    import flax.linen as nn
-    import jax.numpy as jnp
-
+def translation() -> Any:
+    """The library's objective."""
     from flaxformers_edu.objectives import Translation
-    from flaxformers_edu.optim.optimizers import Optimizer
-    from flaxformers_edu.sharding import MeshShape
-    from train.state import abstract_params, abstract_state, create_state
-    from train.step import make_train_step
 
-    def learning_rate(step: Any) -> Any:
-        return jnp.full((), LEARNING_RATE)
-
-    model = transformer_config(shape, layout).build()
-    mesh = MeshShape().build()
-    parameters = nn.meta.unbox(abstract_params(model))
-    optimizer = Optimizer(name="adamw", weight_decay=0.01).build(learning_rate, parameters)
-    objective = Translation(label_smoothing=SMOOTHING)
-    step = make_train_step(model, objective, optimizer, learning_rate, seed=0)
-    if abstract:
-        state = abstract_state(model, optimizer, mesh, ema=False)
-    else:
-        state = create_state(model, optimizer, mesh, seed=0, ema=False)
-    return step, state, pairs(batch, length, shape["vocab_size"]), mesh
+    return Translation(label_smoothing=SMOOTHING)
 
 
 def ours(
     layout: str, *, shape: dict[str, Any], batch: int, length: int, steps: int
 ) -> Callable[[], Any]:
     """`train.step.make_train_step`, with the parameters of the layers stacked or not."""
-    import jax
-
-    from train.placement import place
-
-    step, state, numbers, mesh = our_step(layout, shape, batch, length)
-
-    def run() -> float:
-        nonlocal state
-        with jax.set_mesh(mesh):
-            for _ in range(steps):
-                state, metrics = step(state, place(numbers, mesh))
-        jax.block_until_ready(state)
-        return float(metrics["loss"])
-
-    return run
+    model = transformer_config(shape, layout).build()
+    numbers = pairs(batch, length, shape["vocab_size"])
+    return our_steps(model, translation(), numbers, steps=steps)
 
 
 def marian(
     fused: bool, *, shape: dict[str, Any], batch: int, length: int, steps: int
 ) -> Callable[[], Any]:
-    """The usual loop in torch; `fused` uses AdamW's one-pass kernel, not the default on CPU."""
+    """The usual loop in torch, with a loss that is smoothed as ours."""
     import torch
 
-    model = marian_model(shape).train()
-    options = {"fused": True} if fused else {}
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, **options
-    )
     cross_entropy = torch.nn.CrossEntropyLoss(label_smoothing=SMOOTHING, ignore_index=IGNORED)
-    inputs = {
-        name: torch.tensor(value, dtype=torch.long)
-        for name, value in pairs(batch, length, shape["vocab_size"]).items()
-    }
-    labels = inputs.pop("labels")
 
-    def run() -> float:
-        for _ in range(steps):
-            optimizer.zero_grad(set_to_none=True)
-            logits = model(**inputs, use_cache=False).logits
-            loss = cross_entropy(logits.flatten(0, 1), labels.flatten())
-            loss.backward()
-            optimizer.step()
-        return loss.item()
+    def loss_of(model: Any, inputs: dict[str, Any]) -> Any:
+        read = {name: value for name, value in inputs.items() if name != "labels"}
+        logits = model(**read, use_cache=False).logits
+        return cross_entropy(logits.flatten(0, 1), inputs["labels"].flatten())
 
-    return run
+    numbers = pairs(batch, length, shape["vocab_size"])
+    return torch_steps(marian_model(shape), numbers, steps=steps, fused=fused, loss_of=loss_of)
 
 
 PEERS = {

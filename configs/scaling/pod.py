@@ -13,7 +13,7 @@ have plans of their own in docs/plans.
 import dataclasses
 
 from flaxformers_edu.models import GPTConfig
-from flaxformers_edu.models.gpt import PRESETS
+from flaxformers_edu.models.gpt3 import PRESETS
 from flaxformers_edu.objectives import CausalLM
 from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.optim.schedules import Schedule
