@@ -8,7 +8,7 @@
 """
 
 from flaxformers_edu import models, objectives
-from flaxformers_edu.decoding import generate
+from flaxformers_edu.decoding import generate, generate_text, stream_text
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.interop import from_pretrained, save_pretrained
 from flaxformers_edu.models import count_params
@@ -21,8 +21,10 @@ __all__ = [
     "count_params",
     "from_pretrained",
     "generate",
+    "generate_text",
     "models",
     "objectives",
     "pipeline",
     "save_pretrained",
+    "stream_text",
 ]
