@@ -6,7 +6,8 @@ config=$1 workdir=$2
 shift 2
 processes=${PROCESSES:-2}
 port=$(python -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
-export JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=${DEVICES:-2}
+export JAX_PLATFORMS=cpu
+export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=${DEVICES:-2}"
 
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true' INT TERM  # all stop at the same step, after saving

@@ -6,14 +6,17 @@ import tempfile
 import types
 from pathlib import Path
 
+from tests.xla import EIGHT_DEVICES, QUICK_TO_COMPILE
+
 # Before the first import of jax: both are read once, when the backend starts.
 os.environ["JAX_PLATFORMS"] = "cpu"
-_DEVICES = "--xla_force_host_platform_device_count=8"
-if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}".strip()
+for _flag in (EIGHT_DEVICES, QUICK_TO_COMPILE):
+    if _flag not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}".strip()
 
 import jax
 import jaxtyping
+import pytest
 from beartype import BeartypeConf, beartype
 from hypothesis import settings
 
@@ -23,7 +26,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 _CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(
     Path(tempfile.gettempdir()) / f"flaxformers_edu-jax-cache-{os.getuid()}"
 )
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE  # for the commands that system tests start
+# For the commands that system tests start, too.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 jax.config.update("jax_compilation_cache_dir", _CACHE)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -50,3 +55,29 @@ jaxtyping.install_import_hook("flaxformers_edu", f"{_CHECKER.__name__}.check")
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("default")
+
+LONGEST_FIRST = ("system", "train", "parity")
+"""Folders whose files take longest: with several workers, none is left with one at the end."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Orders tests for the workers of pytest-xdist; a single process keeps the usual order."""
+    if not hasattr(config, "workerinput"):
+        return
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """The tests of a file go to one worker, for they share fixtures; files in the order above."""
+    if config.getoption("dist") != "load":  # what `-n` alone means
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)

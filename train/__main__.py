@@ -20,7 +20,10 @@ HELP = """usage: python -m train COMMAND ...
   evaluate DIR [...]     score a run's predictions on a split
   predict DIR --input FILE [...]
                          label the examples of a file, as jsonl
-  generate DIR [...]     translate lines; or, with --fill "a [MASK] text", fill in masks
+  generate DIR [...]     translate lines; go on from --prompt "a text"; or, with
+                         --fill "a [MASK] text", fill in masks
+  prompt DIR --task FILE --shots 0 1 5 [...]
+                         score a language model on a task, with demonstrations or without
   export DIR FOLDER [...]
                          write a run's model as a Hugging Face folder with a model card
   plan CONFIG --topology v5p:8x8x8 [...]
@@ -53,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         "evaluate": evaluate,
         "predict": predict,
         "generate": generate,
+        "prompt": prompt,
         "export": export,
         "plan": plan,
         "sweep": sweep,
@@ -115,6 +119,13 @@ def generate(arguments: list[str]) -> int:
     from train.commands import generate as command
 
     return command.generate(*folder_and_options("generate", arguments, command.Generate))
+
+
+def prompt(arguments: list[str]) -> int:
+    """Prompt DIR --task FILE --shots 0 1 5 [...]."""
+    from train.commands import prompt as command
+
+    return command.prompt(*folder_and_options("prompt", arguments, command.Prompt))
 
 
 def export(arguments: list[str]) -> int:

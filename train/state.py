@@ -1,7 +1,7 @@
 """The training state: what a checkpoint holds and a step maps to the next."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -61,12 +61,17 @@ def create_state(
 
     parts: which of its optional parts it has, as `Experiment.state_parts` says: ema, guard, noise.
     """
-    _, shardings = _plan(model, optimizer, mesh, parts)
-    initialise = jax.jit(
-        lambda key: _initial(model, optimizer, key, **parts), out_shardings=shardings
-    )
+    initialise = make_initialise(model, optimizer, mesh, **parts)
     with jax.set_mesh(mesh):
         return initialise(jax.random.key(seed))
+
+
+def make_initialise(
+    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, **parts: bool
+) -> Callable[[Array], TrainState]:
+    """The function from a key to the state of step 0, jitted; `parts` as for `create_state`."""
+    _, shardings = _plan(model, optimizer, mesh, parts)
+    return jax.jit(lambda key: _initial(model, optimizer, key, **parts), out_shardings=shardings)
 
 
 def abstract_state(

@@ -79,7 +79,7 @@ def test_groups_one_step_apart_are_ulmfits():
 
 def updates_of(optimizer: Optimizer, params, gradients):
     transformation = optimizer.build(0.1, params)
-    return transformation.update(gradients, transformation.init(params), params)[0]
+    return jax.jit(transformation.update)(gradients, transformation.init(params), params)[0]
 
 
 @pytest.mark.parametrize("name", ["adamw", "lamb", "lars", "adafactor", "lion", "muon", "sgd"])
@@ -110,7 +110,7 @@ def test_frozen_parameters_neither_move_nor_have_moments(name):
     )
     transformation = optimizer.build(0.1, params)
     state = transformation.init(params)
-    updates, state = transformation.update(gradients, state, params)
+    updates, state = jax.jit(transformation.update)(gradients, state, params)
     new = optax.apply_updates(params, updates)
 
     def moved(name: str, before, after) -> bool:

@@ -44,11 +44,18 @@ def stacked_and_separate(seed):
 
 
 def run(optimizer, params, gradients, rate=0.1):
-    transformation = optimizer.build(rate, params)
+    return updated(optimizer.build(rate, params), params, gradients)
+
+
+def updated(transformation, params, gradients):
+    @jax.jit
+    def step(params, state, gradient):
+        updates, state = transformation.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
     state = transformation.init(params)
     for gradient in gradients:
-        updates, state = transformation.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
+        params, state = step(params, state, gradient)
     return params
 
 
@@ -123,11 +130,7 @@ def test_equal_to_optax_on_a_plain_matrix(name, fields, reference):
 
     params, gradients = matrix(0), [matrix(1), matrix(2)]
     ours = run(Optimizer(name=name, **fields), params, gradients)
-    transformation = reference()
-    expected, state = params, transformation.init(params)
-    for gradient in gradients:
-        updates, state = transformation.update(gradient, state, expected)
-        expected = optax.apply_updates(expected, updates)
+    expected = updated(reference(), params, gradients)
     np.testing.assert_allclose(ours["up"]["kernel"], expected["up"]["kernel"], rtol=1e-4, atol=1e-5)
 
 

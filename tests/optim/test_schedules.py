@@ -87,7 +87,8 @@ NAMES = ["constant", "linear", "cosine", "polynomial", "rsqrt", "wsd", "slanted_
 )
 def test_rises_once_and_falls_once_between_zero_and_the_peak(name, warmup_steps, total, end_ratio):
     schedule = Schedule(name=name, peak=0.5, warmup_steps=warmup_steps, end_ratio=end_ratio)
-    values = np.asarray(schedule.build(total)(jnp.arange(total + 5)))
+    # Of one shape always: op by op, a new one is compiled anew.
+    values = np.asarray(schedule.build(total)(jnp.arange(205)))[: total + 5]
     assert values.min() >= 0 and values.max() <= 0.5 * (1 + 1e-6)
     top = int(values.argmax())
     assert (np.diff(values[: top + 1]) >= -1e-7).all()

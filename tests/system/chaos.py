@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -28,6 +29,7 @@ from flaxformers_edu.text.tokenizer import load_tokenizer
 from tests.system import chaos_config
 from tests.system.fleet import Fleet
 from train.log import read_records
+from train.manifest import MANIFEST
 from train.pipeline import TrainData
 from train.prepare import Run
 
@@ -61,10 +63,19 @@ class Record:
 class Chaos:
     """One run under attack."""
 
-    def __init__(self, workdir: Path, *, seed: int, minutes: float, dead_after: int) -> None:
+    def __init__(
+        self,
+        workdir: Path,
+        *options: str,
+        seed: int,
+        minutes: float,
+        dead_after: int,
+    ) -> None:
+        """`options` are of every start of the run."""
         workdir.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(workdir / "cache"))
         self.run, self.chance, self.dead_after = workdir / "run", random.Random(seed), dead_after
+        self.options = options
         self.record = Record(seed, minutes)
 
     # --- The run's folder --------------------------------------------------------------------
@@ -88,7 +99,7 @@ class Chaos:
         if shape[0] * shape[1] != 4 and self.record.first_other_step is None:
             self.record.first_other_step = max(self.checkpoints(), default=0) + 1
         return Fleet(
-            CONFIG, self.run, *options,
+            CONFIG, self.run, *self.options, *options,
             processes=shape[0], devices=shape[1], dead_after=self.dead_after,
         )  # fmt: skip
 
@@ -111,13 +122,29 @@ class Chaos:
         fleet.send(signal.SIGTERM if event == TERM else signal.SIGKILL, victim)
         statuses = fleet.wait(120 + 4 * self.dead_after)
         if event == TERM and moment != "starting":
-            assert statuses == [STOPPED] * shape[0], fleet.output()
+            self.check_stopped(fleet, statuses)
             return
         if moment != "starting":
             expected = [KILLED if i == victim else LIVES for i in range(shape[0])]
             assert statuses == expected, f"{statuses}\n{fleet.output()}"
+            self.check_told(fleet, victim)
             taken = time.monotonic() - begun
             self.record.longest_stop_seconds = max(self.record.longest_stop_seconds, taken)
+
+    def check_stopped(self, fleet: Fleet, statuses: list[int]) -> None:
+        """All stopped at one step, and saved it."""
+        assert statuses == [STOPPED] * len(statuses), fleet.output()
+        said = re.findall(r"stopped by SIGTERM after saving step (\d+)", fleet.output())
+        assert len(said) == 1, fleet.output()
+        assert (self.run / "checkpoints" / said[0] / MANIFEST).exists()
+
+    def check_told(self, fleet: Fleet, victim: int) -> None:
+        """Every survivor says in its own words that a process died, and shows no trace."""
+        for number, log in enumerate(fleet.logs):
+            text = log.read_text(encoding="utf-8", errors="replace")
+            if number != victim:
+                assert re.search(r"error: .*process.* died", text), text
+                assert "Traceback" not in text and "Check failure" not in text, text
 
     def await_moment(self, fleet: Fleet, moment: str) -> None:
         """While starting; some steps beyond all that was logged before; or while saving."""
@@ -134,8 +161,11 @@ class Chaos:
         """Whether a checkpoint is being written."""
         return any((self.run / "checkpoints").glob("*orbax-checkpoint-tmp*"))
 
-    def truncate(self) -> None:
-        """Cuts a file of the newest checkpoint; it is refused, and set aside on request."""
+    def truncate(self, shape: tuple[int, int] = (1, 4), moment: str = "training") -> None:
+        """Cuts a file of the newest checkpoint; it is refused, and set aside on request.
+
+        The run that goes on is stopped by SIGTERM at the moment.
+        """
         while len(self.checkpoints()) < 2:
             self.strike((2, 2), TERM, "training")
         steps = self.checkpoints()
@@ -149,10 +179,10 @@ class Chaos:
         statuses = refused.wait(300)
         assert statuses == [REFUSED] * 2, f"{path} cut: {statuses}\n{refused.output()}"
         assert f"checkpoint {folder} is damaged" in refused.output(), refused.output()
-        fleet = self.start((1, 4), "--resume", "previous")
-        self.await_moment(fleet, "training")
-        fleet.send(signal.SIGTERM, 0)
-        assert fleet.wait() == [STOPPED], fleet.output()
+        fleet = self.start(shape, "--resume", "previous")
+        self.await_moment(fleet, moment)
+        fleet.send(signal.SIGTERM, self.chance.randrange(shape[0]))
+        self.check_stopped(fleet, fleet.wait())
         assert folder.with_name(f"{folder.name}.damaged").is_dir()
 
     # --- The whole ---------------------------------------------------------------------------
@@ -183,11 +213,11 @@ class Chaos:
                 f"{seconds:7.0f} s  {event} ({moment}), {shape}: step {self.logged()}", flush=True
             )
 
-    def finish(self) -> int:
+    def finish(self, shape: tuple[int, int] = (2, 2)) -> int:
         """Lets the run come to an end a little later; the number of its steps."""
         steps = max(self.checkpoints(), default=0) + 10
-        fleet = self.start((2, 2), "--steps", str(steps))
-        assert fleet.wait(900) == [0, 0], fleet.output()
+        fleet = self.start(shape, "--steps", str(steps))
+        assert fleet.wait(900) == [0] * shape[0], fleet.output()
         return steps
 
     def compare(self, steps: int) -> dict[str, Any]:
@@ -197,7 +227,8 @@ class Chaos:
             AssertionError: they differ.
         """
         calm = self.run.with_name("undisturbed")
-        fleet = Fleet(CONFIG, calm, "--steps", str(steps), processes=1, devices=4)
+        options = (*self.options, "--steps", str(steps))
+        fleet = Fleet(CONFIG, calm, *options, processes=1, devices=4)
         assert fleet.wait(3600) == [0], fleet.output()
         ours, theirs = ({r["step"]: r for r in trained(folder)} for folder in (self.run, calm))
         assert list(ours) == list(theirs) == list(range(1, steps + 1))

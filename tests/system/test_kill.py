@@ -12,6 +12,7 @@ import pytest
 
 from tests.train.folders import leaves, untimed
 from tests.train.tiny import CONFIG
+from tests.xla import QUICK_TO_COMPILE
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ["--steps", "40", "--eval-every", "15", "--eval-examples", "4"]
@@ -19,7 +20,7 @@ OPTIONS = ["--steps", "40", "--eval-every", "15", "--eval-examples", "4"]
 
 def start(workdir: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "train", "run", CONFIG, "--workdir", str(workdir), *OPTIONS]
-    environment = {**os.environ, "XLA_FLAGS": ""}  # one device
+    environment = {**os.environ, "XLA_FLAGS": QUICK_TO_COMPILE}  # one device
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 

@@ -13,6 +13,7 @@ import pytest
 from tests.system import chaos_config
 from tests.system.fleet import ROOT, Fleet
 from tests.train import tiny
+from tests.xla import QUICK_TO_COMPILE
 from train.log import read_records
 
 STEPS = 6
@@ -41,7 +42,7 @@ def test_two_processes_find_what_one_finds(tmp_path):
     done = subprocess.run(
         [ROOT / "launch" / "laptop.sh", tiny.CONFIG, two],
         cwd=ROOT,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": path, "XLA_FLAGS": QUICK_TO_COMPILE},
         capture_output=True,
         text=True,
         timeout=600,
@@ -166,6 +167,7 @@ def test_a_dead_process_is_named_and_the_others_stop(tmp_path, victim, said):
     assert re.search(said, text) and "Traceback" not in text and "Check failure" not in text
 
 
+@pytest.mark.slow  # the fast suite sends one, while saving, in test_chaos.py
 def test_a_signal_to_one_stops_all_at_one_step(tmp_path):
     fleet = Fleet(chaos_config.__file__, tmp_path / "run", processes=2, devices=1)
     trains(fleet, tmp_path / "run")

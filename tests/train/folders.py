@@ -1,5 +1,6 @@
 """Reading the folders of runs, for comparing them."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import numpy as np
 
 from flaxformers_edu.sharding import MeshShape
 from train.assemble import assemble
+from train.experiment import Experiment
 from train.prepare import open_finished
 from train.restore import open_checkpoints
+from train.state import TrainState
 
 TIMING = (
     *("tokens_per_second", "positions_per_second", "steps_per_second"),
@@ -34,12 +37,16 @@ def untimed(workdir: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in r.items() if k not in TIMING} for r in records(workdir)]
 
 
+@functools.cache
+def shapes_of(experiment: Experiment) -> TrainState:
+    """The training state of an experiment on one device, as shapes."""
+    return assemble(experiment, MeshShape().build(jax.devices()[:1])).state
+
+
 def leaves(workdir: Path, which: str = "last") -> dict[str, bytes]:
     """Every array of a checkpoint's state, by name, as bytes."""
     run = open_finished(workdir)
-    mesh = MeshShape().build(jax.devices()[:1])
-    abstract = assemble(run.experiment, mesh).state
     with open_checkpoints(run, read_only=True) as checkpoints:
-        state = checkpoints.restore(checkpoints.choose(which), abstract)
+        state = checkpoints.restore(checkpoints.choose(which), shapes_of(run.experiment))
     pairs, _ = jax.tree_util.tree_flatten_with_path(state)
     return {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in pairs}

@@ -85,6 +85,7 @@ def test_bad_options_are_one_line(trained, capsys, text):
     given = ("--input", str(text))
     assert "num_beams is 0" in refused(trained, capsys, *given, "--num-beams", "0")
     assert "max_new_tokens is 0" in refused(trained, capsys, *given, "--max-new-tokens", "0")
+    assert "give its lines by --input, not by --prompt" in refused(trained, capsys, "--prompt", "a")
     line = refused(trained, capsys, *given, "--checkpoint", "77")
     assert "checkpoint '77' is not there; choose last, best, or one of" in line
 

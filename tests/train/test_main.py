@@ -43,7 +43,7 @@ def test_help_needs_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "repeat", "evaluate", "predict", "generate", "export", "list"):
+    for command in ("run", "repeat", "evaluate", "predict", "generate", "prompt", "export", "list"):
         assert f"\n  {command} " in done.stdout
 
 

@@ -80,7 +80,7 @@ def test_a_tokeniser_from_a_folder(tmp_path, examples):
 def test_a_tokeniser_that_is_not_the_models(examples):
     tokenizer = make_tokenizer(config(), examples)
     model = config().model
-    with pytest.raises(InputError, match=r"420 pieces, more than model\.vocab_size=300"):
+    with pytest.raises(InputError, match=r"800 pieces, more than model\.vocab_size=300"):
         check_tokenizer(dataclasses.replace(model, vocab_size=300), tokenizer)
     with pytest.raises(InputError, match=r"eos_token_id is 1, the model's 2: set model\.eos"):
         check_tokenizer(dataclasses.replace(model, eos_token_id=2), tokenizer)

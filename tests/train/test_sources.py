@@ -14,6 +14,7 @@ from flaxformers_edu.errors import InputError
 from flaxformers_edu.text.sentences import split_sentences
 from train.sources import (
     Jsonl,
+    LongText,
     ParallelFiles,
     StdlibDocs,
     TextFile,
@@ -241,3 +242,18 @@ def test_real_data() -> None:
     pairs = ParallelFiles(f"{folder}/multi30k", test="test_2016_flickr")
     assert len(pairs.load("train")) == 29_000
     assert len(pairs.load("test")) == 1_000
+
+
+def test_a_long_text_is_cut_once(tmp_path) -> None:
+    path = write(tmp_path / "book.txt", "To be,\r\nor not\n" * 5)
+    source = LongText(file=path, held_out=20)
+    [kept], [held_out] = source.load("train"), source.load("validation")
+    assert kept["text"] + held_out["text"] == "To be,\nor not\n" * 5
+    assert len(held_out["text"]) == 14
+    with pytest.raises(InputError, match="there is no test data: set test"):
+        source.load("test")
+    assert LongText(test=path).load("test")[0]["text"] == "To be,\nor not\n" * 5
+    with pytest.raises(InputError, match="held_out is 0: of the 70 characters"):
+        LongText(file=path, held_out=0).load("train")
+    with pytest.raises(InputError, match="there is no train data: set file"):
+        LongText().load("train")

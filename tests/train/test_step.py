@@ -28,6 +28,7 @@ CONFIG = TransformerConfig(
 )
 OBJECTIVE = Translation()
 RATE = 0.5
+SGD = optax.sgd(RATE)
 
 
 def mesh_of(devices: int):
@@ -62,7 +63,7 @@ def data_of(rows_multiple_of: int = 8, buckets=(8,), examples: int = 32) -> Trai
 def trained(devices=1, steps=1, data=None, optimizer=None, config=CONFIG, **settings):
     """The state and the metrics of each step."""
     data, mesh, model = data or data_of(), mesh_of(devices), config.build()
-    optimizer = optimizer or optax.sgd(RATE)
+    optimizer = optimizer or SGD
     ema = settings.get("ema_decay", 0.0) > 0
     abstract = abstract_state(model, optimizer, mesh, ema=ema)
     step = make_train_step(
@@ -103,7 +104,7 @@ def test_metrics_are_means_over_tokens():
     _, [metrics], _ = trained(data=data)
     batch = data.batch_at(0)
     model = CONFIG.build()
-    params = create_state(model, optax.sgd(RATE), mesh_of(1), seed=0, ema=False).params
+    params = create_state(model, SGD, mesh_of(1), seed=0, ema=False).params
     loss = OBJECTIVE.loss(model, params, place(batch, mesh_of(1)), jax.random.key(0))
     assert metrics["tokens"] == (batch["labels"] != -100).sum()
     assert metrics["loss"] == pytest.approx(float(loss.sum / loss.weight), rel=1e-5)
@@ -112,7 +113,7 @@ def test_metrics_are_means_over_tokens():
 
 
 def test_gradient_norm_is_that_of_the_mean_loss():
-    before = create_state(CONFIG.build(), optax.sgd(RATE), mesh_of(1), seed=0, ema=False)
+    before = create_state(CONFIG.build(), SGD, mesh_of(1), seed=0, ema=False)
     after, [metrics], _ = trained()
     moved = jax.tree.map(lambda a, b: (a - b) / RATE, before.params, after.params)
     assert metrics["grad_norm"] == pytest.approx(float(optax.tree.norm(moved)), rel=1e-4)
@@ -120,7 +121,7 @@ def test_gradient_norm_is_that_of_the_mean_loss():
 
 
 def test_moving_average_follows_its_formula():
-    before = create_state(CONFIG.build(), optax.sgd(RATE), mesh_of(1), seed=0, ema=True)
+    before = create_state(CONFIG.build(), SGD, mesh_of(1), seed=0, ema=True)
     expected = jax.tree.map(np.asarray, before.params)
     for steps in (1, 2):
         state, _, _ = trained(steps=steps, ema_decay=0.15)
@@ -140,7 +141,7 @@ def test_without_decay_there_is_no_average():
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_frozen_parameters_are_constants_of_the_backward_pass(accumulation):
     """With plain SGD only a gradient of zero can hold them; the others' is as before."""
-    start = create_state(CONFIG.build(), optax.sgd(RATE), mesh_of(1), seed=0, ema=False).params
+    start = create_state(CONFIG.build(), SGD, mesh_of(1), seed=0, ema=False).params
     whole, [whole_metrics], _ = trained(accumulation=accumulation)
     part, [part_metrics], _ = trained(accumulation=accumulation, frozen=("^encoder/",))
     assert_close(part.params.pop("encoder"), start.pop("encoder"), atol=0)
@@ -241,7 +242,7 @@ def test_dropout_depends_on_seed_and_step_only():
 
 def test_evaluation_adds_up_and_knows_no_dropout():
     model = CONFIG.build()
-    params = create_state(model, optax.sgd(RATE), mesh_of(1), seed=0, ema=False).params
+    params = create_state(model, SGD, mesh_of(1), seed=0, ema=False).params
     step = make_eval_step(model, OBJECTIVE)
     batch = data_of().batch_at(0)
     whole = step(params, batch)
