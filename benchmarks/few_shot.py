@@ -51,7 +51,7 @@ def evaluate(folder: Path, shots: Sequence[int], examples: int, seed: int) -> di
     import jax
 
     from flaxformers_edu.prompting import Cloze, evaluate_prompts
-    from train.commands.prompt import language_model
+    from train.commands.language import language_model
     from train.sources.mappings import mapping_examples
 
     pretrained = language_model(folder, "last")

@@ -78,7 +78,7 @@ def assess(folder: Path, subject: Subject, *, stride: int, limit: int | None) ->
         limit: so many held-out texts at most.
     """
     from flaxformers_edu.prompting import Reader, Scorer, TextLikelihood
-    from train.commands.prompt import language_model
+    from train.commands.language import language_model
     from train.prepare import open_finished
     from train.state import count
 

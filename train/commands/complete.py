@@ -12,7 +12,7 @@ from flaxformers_edu.decoding import Continuation, generate_text, stream_text
 from flaxformers_edu.decoding.prompts import prompt_tokens
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.interop import Pretrained
-from train.commands.prompt import language_model
+from train.commands.language import language_model
 
 MOST = 128
 """New tokens where the command line does not say, if the context has room for them."""

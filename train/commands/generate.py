@@ -11,6 +11,7 @@ from flaxformers_edu.sharding import MeshShape
 from train.commands.complete import complete
 from train.commands.evaluate import decoding_of
 from train.commands.fill import fill
+from train.commands.language import check_continues
 from train.evaluate import Evaluator, encode_split
 from train.prepare import CONFIG, Run, is_run, open_finished
 from train.restore import load_params
@@ -78,6 +79,7 @@ def generate(workdir: Path, options: Generate) -> int:
         run = open_finished(workdir)
         if run.experiment.objective.generates:
             return translate(run, options)
+        check_continues(run)  # before standard input is waited for
     if options.prompt is not None:
         return complete(workdir, [options.prompt], options)
     name = "standard input" if options.input is None else str(options.input)

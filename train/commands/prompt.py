@@ -6,18 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from flaxformers_edu import interop
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.prompting import Evaluation, evaluate_prompts, load_task
-from flaxformers_edu.sharding import MeshShape
-from train.commands.export import exported
+from train.commands.language import language_model
 from train.log import write_atomically
-from train.prepare import CONFIG, is_run, open_finished
-from train.restore import load_params
-
-TASK = "causal_lm"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,28 +78,6 @@ def prompt(folder: Path, options: Prompt) -> int:
         }
         write_atomically(options.output, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return 0
-
-
-def language_model(folder: Path, checkpoint: str) -> interop.Pretrained:
-    """A model that continues texts, from a run's folder or one of Hugging Face.
-
-    Raises:
-        InputError: the folder is neither, or its model has not learnt it.
-    """
-    if is_run(folder):
-        run = open_finished(folder)
-        if run.experiment.objective.task != TASK:
-            raise InputError(
-                f"{folder} was not trained to continue texts: its model has no prompts"
-            )
-        params, _ = load_params(run, checkpoint, MeshShape().build(jax.devices()[:1]))
-        return exported(run, params)
-    if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder} is not the folder of a model: it has no {CONFIG}")
-    found = interop.from_pretrained(folder, TASK)
-    if found.initialised:
-        raise InputError(f"{folder} has no weights for {', '.join(found.initialised)}")
-    return found
 
 
 def table(found: Sequence[Evaluation]) -> str:

@@ -77,7 +77,7 @@ def test_runs_that_label_nothing(trained, masked, unlabelled, capsys):
     words = one_line(capsys, "predict", str(masked), "--input", str(unlabelled))
     assert "its objective predicts nothing" in words
     words = one_line(capsys, "generate", str(masked))
-    assert "was not trained to turn lines into others" in words
+    assert "was not trained to continue texts: its task is masked_lm" in words
 
 
 def test_evaluate_repeats_the_scores_of_the_run(classified, capsys, tmp_path):

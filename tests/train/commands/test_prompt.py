@@ -11,7 +11,7 @@ from tests.train.runs import finished_run
 from tests.train.test_main import one_line
 from tests.train.tiny_mappings import CONFIG
 from train.__main__ import main
-from train.commands.prompt import language_model
+from train.commands.language import language_model
 
 EXAMPLES = [{"x": x, "y": y} for x, y in [("kalo", "bima"), ("doki", "sena"), ("ruta", "bima")]]
 TASK = {
