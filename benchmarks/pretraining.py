@@ -21,6 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import ScalarFormatter
+
 from benchmarks.harness import RESULTS
 from train.commands.arguments import load_config
 from train.log import METRICS, read_records
@@ -165,15 +167,17 @@ def draw(result: dict[str, Any]) -> None:
             flops = result["flops_of_a_step"][family]
             points = result["curves"].get(family, [])
             axes.plot(
-                [record["step"] * flops / 1e15 for record in points],
+                [record["step"] * flops / 1e12 for record in points],
                 [record["perplexity"] for record in points],
                 color=colour,
                 marker=".",
                 label=label,
             )
         axes.set(
-            yscale="log", xlabel="PFLOP", title="Perplexity of a hidden token, WikiText-2 held out"
+            yscale="log", xlabel="TFLOP", title="Perplexity of a hidden token, WikiText-2 held out"
         )
+        for axis_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            axis_formatter(ScalarFormatter())
         axes.legend()
         save(figure, PICTURE)
 
@@ -225,7 +229,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", type=Path, default=Path("runs/pretraining"))
-    parser.add_argument("--steps", type=int, default=1500, help="of BERT's pre-training")
+    parser.add_argument("--steps", type=int, default=6000, help="of BERT's pre-training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
     parser.add_argument("--tasks", nargs="*", choices=TASKS, default=list(TASKS))
