@@ -7,6 +7,7 @@ from flaxformers_edu.errors import InputError
 from tests.train.tiny import config
 from train.experiment import TokenizerSpec
 from train.prepare import (
+    check_folder,
     check_tokenizer,
     check_writable,
     make_tokenizer,
@@ -44,6 +45,17 @@ def test_a_folder_is_opened_as_it_was_written(tmp_path, examples):
     assert again.experiment == config()
     assert again.tokenizer.fingerprint == run.tokenizer.fingerprint
     assert again.model == run.model
+
+
+def test_a_field_that_is_newer_than_the_folder_is_as_by_default(tmp_path, examples):
+    write_config(open_for_training(config(), tmp_path, examples))
+    path = tmp_path / "config.json"
+    saved = json.loads(path.read_text())
+    del saved["experiment"]["tokenizer"]["task_tokens"]
+    path.write_text(json.dumps(saved))
+    check_folder(config(), tmp_path)
+    with pytest.raises(InputError, match="holds a run with seed=0, and now it is 1"):
+        check_folder(config(seed=1), tmp_path)
 
 
 def test_a_full_disk_leaves_no_half_a_run(tmp_path, examples, monkeypatch):
