@@ -1,4 +1,4 @@
-"""Tiny Shakespeare, character by character: a GPT of 1.8 million parameters, 20 minutes on 2 cores.
+"""Tiny Shakespeare, character by character: a GPT of 1.8 million parameters, for two cores.
 
 export FLAXFORMERS_DATA=...   # a folder that holds tinyshakespeare/input.txt
 python -m train run configs/shakespeare.py --workdir runs/shakespeare
