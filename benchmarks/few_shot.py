@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS, device_name
+from benchmarks.page import ROOT, fill
 
-ROOT = Path(__file__).parents[1]
 PAGE, PICTURE = ROOT / "docs" / "prompting.md", ROOT / "docs" / "images" / "few_shot.png"
-BEGIN, END = "<!-- few-shot -->\n", "<!-- end of few-shot -->\n"
 FIGURE = "![Right answers against the number of demonstrations](images/few_shot.png)"
 SIZES = ("small", "medium", "large")
 SHOTS = (0, 1, 2, 4, 8)
@@ -119,9 +118,7 @@ def write(result: dict[str, Any]) -> None:
     """The numbers, the picture, and the table in the page."""
     (RESULTS / "few_shot.json").write_text(json.dumps(result, indent=1) + "\n")
     draw(result, PICTURE)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    shown = f"{FIGURE}\n\n{table(result)}"
-    PAGE.write_text(f"{before}{BEGIN}\n{shown}\n{END}{rest.partition(END)[2]}")
+    fill(PAGE, "few-shot", f"{FIGURE}\n\n{table(result)}")
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS
-from benchmarks.pretraining import BEGIN, END, ROOT, final_score, train
+from benchmarks.page import ROOT, fill
+from benchmarks.pretraining import final_score, train
 
 PAGE, RESULT = ROOT / "docs" / "decoders.md", RESULTS / "gpt1_finetuning.json"
 TABLE = "gpt1_finetuning"
@@ -101,10 +102,7 @@ def write(model: Path, scores: dict[str, dict[str, Any]], page: Path, result: Pa
     """The results, and the table of the page."""
     content = {"model": model.name, "scores": scores}
     result.write_text(json.dumps(content, indent=2) + "\n")
-    before, _, rest = page.read_text().partition(BEGIN.format(TABLE))
-    after = rest.partition(END.format(TABLE))[2]
-    inside = "\n" + table(scores) + "\n"
-    page.write_text(before + BEGIN.format(TABLE) + inside + END.format(TABLE) + after)
+    fill(page, TABLE, table(scores))
 
 
 def main() -> None:

@@ -24,14 +24,14 @@ from typing import Any
 from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.harness import RESULTS
+from benchmarks.page import ROOT, fill
 from train.commands.arguments import load_config
 from train.log import METRICS, read_records
 from train.measure import step_flops
 from train.report.style import BLUE, GREEN, VERMILLION, new_figure, save, style
 
-ROOT = Path(__file__).parents[1]
 PAGE, PICTURE = ROOT / "docs" / "pretraining.md", ROOT / "docs" / "images" / "pretraining.png"
-BEGIN, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
+FIGURE = "![Perplexity of a hidden token against compute](images/pretraining.png)"
 
 FAMILIES = {"bert": "BERT", "albert": "ALBERT", "electra": "ELECTRA's generator"}
 COLOURS = (BLUE, GREEN, VERMILLION)
@@ -214,13 +214,9 @@ def write(result: dict[str, Any]) -> None:
     """The results, the picture, and the tables of the page."""
     (RESULTS / "pretraining.json").write_text(json.dumps(result, indent=2) + "\n")
     draw(result)
-    text = PAGE.read_text()
     for name, (encoders, tasks) in TABLES.items():
-        before, _, rest = text.partition(BEGIN.format(name))
-        after = rest.partition(END.format(name))[2]
-        inside = "\n" + table(result, encoders, tasks) + "\n"
-        text = before + BEGIN.format(name) + inside + END.format(name) + after
-    PAGE.write_text(text)
+        shown = table(result, encoders, tasks)
+        fill(PAGE, name, f"{FIGURE}\n\n{shown}" if name == "pretraining" else shown)
 
 
 def main() -> None:

@@ -18,13 +18,13 @@ RESULT = {
 
 def test_results_go_to_the_page(tmp_path, monkeypatch):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{few_shot.BEGIN}old\n{few_shot.END}after\n")
+    page.write_text("before\n<!-- few-shot -->\nold\n<!-- end of few-shot -->\nafter\n")
     monkeypatch.setattr(few_shot, "PAGE", page)
     monkeypatch.setattr(few_shot, "PICTURE", tmp_path / "picture.png")
     monkeypatch.setattr(few_shot, "RESULTS", tmp_path)
     few_shot.write(RESULT)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith(few_shot.END + "after\n")
+    assert text.startswith("before\n") and text.endswith("<!-- end of few-shot -->\nafter\n")
     assert "| large | 3,000 | labels | 0.0 | 50.0 |" in text and "old" not in text
     assert text.count(few_shot.FIGURE) == 1
     few_shot.write(RESULT)

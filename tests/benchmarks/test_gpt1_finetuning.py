@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks import gpt1_finetuning
+from benchmarks import gpt1_finetuning, page
 
 
 def test_what_is_finished_goes_to_the_page(tmp_path):
@@ -41,5 +41,5 @@ def test_every_task_has_a_config():
 
 def test_the_page_has_a_place_for_the_table():
     text = gpt1_finetuning.PAGE.read_text()
-    for mark in (gpt1_finetuning.BEGIN, gpt1_finetuning.END):
+    for mark in (page.BEGIN, page.END):
         assert text.count(mark.format(gpt1_finetuning.TABLE)) == 1
