@@ -342,13 +342,35 @@ def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]
     return found
 
 
-def check_same_run(old: Any, new: Any, workdir: Path) -> None:
-    """Refuses to resume a run as another experiment.
+def with_newer_fields(saved: Any, now: Any) -> Any:
+    """What an earlier version wrote, with the defaults of fields that it did not know.
+
+    Classes are those of `now`, the experiment that it is compared with: those of a config file of
+    the user's own cannot be looked up by the names that are written.
+    """
+    if isinstance(saved, list) and isinstance(now, (tuple, list)) and len(saved) == len(now):
+        return [with_newer_fields(old, new) for old, new in zip(saved, now, strict=True)]
+    if not (isinstance(saved, dict) and dataclasses.is_dataclass(now)):
+        return saved
+    known = dict(saved)
+    for field in dataclasses.fields(now):
+        if field.name in saved:
+            known[field.name] = with_newer_fields(saved[field.name], getattr(now, field.name))
+        elif field.default is not dataclasses.MISSING:
+            known[field.name] = to_json(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            known[field.name] = to_json(field.default_factory())
+    return known
+
+
+def check_same_run(saved: Any, experiment: Experiment, workdir: Path) -> None:
+    """Refuses to resume a run, of which a folder has `saved`, as another experiment.
 
     Raises:
         InputError: naming the first field that differs and may not.
     """
-    for path, before, after in differences(old, new):
+    old = with_newer_fields(saved, experiment)
+    for path, before, after in differences(old, to_json(experiment)):
         if path not in MAY_CHANGE and path.partition(".")[0] not in MAY_CHANGE:
             raise InputError(
                 f"{workdir} holds a run with {path}={before!r}, and now it is {after!r}; "

@@ -84,9 +84,7 @@ def check_folder(experiment: Experiment, workdir: Path) -> None:
     """
     check_writable(workdir)
     if (workdir / CONFIG).exists():
-        # What the folder was written without, by an earlier version, is as it is by default.
-        saved = from_json(read_config(workdir)["experiment"])
-        check_same_run(to_json(saved), to_json(experiment), workdir)
+        check_same_run(read_config(workdir)["experiment"], experiment, workdir)
 
 
 def open_for_training(experiment: Experiment, workdir: Path, train_split: Examples) -> Run:

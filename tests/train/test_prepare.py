@@ -4,6 +4,7 @@ import json
 import pytest
 
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.objectives import Translation
 from tests.train.tiny import config
 from train.experiment import TokenizerSpec
 from train.prepare import (
@@ -56,6 +57,21 @@ def test_a_field_that_is_newer_than_the_folder_is_as_by_default(tmp_path, exampl
     check_folder(config(), tmp_path)
     with pytest.raises(InputError, match="holds a run with seed=0, and now it is 1"):
         check_folder(config(seed=1), tmp_path)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfTheUser(Translation):
+    """What a config file may define for itself: not of this project."""
+
+    extra: int = 3
+
+
+def test_a_class_of_the_users_own_can_be_resumed(tmp_path, examples):
+    own = config(objective=OfTheUser())
+    write_config(open_for_training(own, tmp_path, examples))
+    check_folder(own, tmp_path)
+    with pytest.raises(InputError, match=r"holds a run with objective.extra=3, and now it is 4"):
+        check_folder(config(objective=OfTheUser(extra=4)), tmp_path)
 
 
 def test_a_full_disk_leaves_no_half_a_run(tmp_path, examples, monkeypatch):
