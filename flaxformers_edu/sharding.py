@@ -30,6 +30,7 @@ PARAMETER_RULES: dict[str, str | None] = {
     "kv_heads": "tensor",
     "mlp": "tensor",
     "head_dim": None,
+    "gates": None,
     "positions": None,
     "token_types": None,
     "features": None,

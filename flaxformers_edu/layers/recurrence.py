@@ -1,0 +1,182 @@
+"""One scan for every recurrent cell, with the gradients of its weights outside of it.
+
+A cell multiplies what it remembers by the same matrices at each step. Differentiated as it stands,
+the scan would add a matrix of their size to their gradients at each step, which is more traffic
+than the step itself. Here the backward scan only collects the gradients of the products, and each
+weight's gradient is a single product over all steps afterwards.
+
+Dims: T steps, B batch, I and O the inputs and outputs of a weight.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+Tree = Any
+Product = Callable[[str, Float[Array, "B I"] | Int[Array, " B"]], Float[Array, "B O"]]
+Cell = Callable[[Product, Tree, Tree, Tree], tuple[Tree, Tree]]
+"""(product, shared, state, x) -> (state, y), where product(name, v) is v times that weight, or its
+rows where v is integer. A cell asks for each weight at most once, and it is static: it must not
+close over arrays."""
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def scan_cell(
+    cell: Cell,
+    reverse: bool,
+    unroll: int,
+    weights: Mapping[str, Float[Array, "I O"]],
+    shared: Tree,
+    state: Tree,
+    xs: Tree,
+) -> tuple[Tree, Tree]:
+    """Runs a cell over the leading axis of `xs`: its last state, and its outputs step by step.
+
+    Args:
+        cell: see `Cell`; static.
+        reverse: from the last step to the first; outputs stay in the order of `xs`.
+        unroll: steps that are written out in each round of the loop.
+        weights: matrices by the names that the cell asks for.
+        shared: what each step sees, such as the states of a source; differentiated too.
+        state: before the first step.
+        xs: what step t alone sees: a tree of arrays [T, ...].
+
+    It is differentiated backward only, and once. Leaves that are not floating, such as tokens and
+    keys, have no gradients.
+    """
+
+    def body(state: Tree, x: Tree) -> tuple[Tree, Tree]:
+        return cell(lambda name, v_BI: _product(v_BI, weights[name]), shared, state, x)
+
+    return jax.lax.scan(body, state, xs, reverse=reverse, unroll=unroll)
+
+
+def _forward(
+    cell: Cell, reverse: bool, unroll: int, weights: Any, shared: Tree, state: Tree, xs: Tree
+) -> tuple[tuple[Tree, Tree], Tree]:
+    """The scan, which also keeps each step's state, and both sides of its products."""
+
+    def body(state: Tree, x: Tree) -> tuple[Tree, Tree]:
+        inputs, outputs = {}, {}
+
+        def product(name: str, v_BI: Array) -> Array:
+            if name in inputs:
+                raise ValueError(f"the cell asked for weight {name!r} twice in a step")
+            inputs[name], outputs[name] = v_BI, _product(v_BI, weights[name])
+            return outputs[name]
+
+        after, y = cell(product, shared, state, x)
+        return after, (y, state, inputs, outputs)
+
+    last, (ys, *kept) = jax.lax.scan(body, state, xs, reverse=reverse, unroll=unroll)
+    return (last, ys), (weights, shared, xs, *kept)
+
+
+def _backward(cell: Cell, reverse: bool, unroll: int, kept: Tree, gradients: Tree) -> Tree:
+    """The scan the other way, then the gradients of the weights."""
+    weights, shared, xs, states, inputs, outputs = kept
+    parts, join = zip(*map(_floating, (shared, states, xs)), strict=True)
+    (shared, states, xs), (join_shared, join_state, join_x) = parts, join
+    d_last, d_ys = (_floating(tree)[0].moving for tree in gradients)
+
+    def body(carried: Tree, t: Tree) -> tuple[Tree, Tree]:
+        d_state, d_shared = carried
+        state, x, known, d_y = t
+
+        def step(probes: Tree, shared_now: Tree, state_now: Tree, x_now: Tree) -> Tree:
+            def product(name: str, v_BI: Array) -> Array:
+                if jnp.issubdtype(v_BI.dtype, jnp.integer):
+                    return known[name] + probes[name]
+                return _known_product(v_BI, weights[name], known[name], probes[name])
+
+            after, y = cell(
+                product,
+                join_shared(shared_now, shared.still),
+                join_state(state_now, state.still),
+                join_x(x_now, x.still),
+            )
+            return _floating(after)[0].moving, _floating(y)[0].moving
+
+        probes = jax.tree.map(jnp.zeros_like, known)
+        _, pull = jax.vjp(step, probes, shared.moving, state.moving, x.moving)
+        d_products, d_shared_now, d_state, d_x = pull((d_state, d_y))
+        d_shared = jax.tree.map(jnp.add, d_shared, d_shared_now)
+        return (d_state, d_shared), (d_products, d_x)
+
+    nothing = jax.tree.map(jnp.zeros_like, shared.moving)
+    steps = (states, xs, outputs, d_ys)
+    (d_state, d_shared), (d_products, d_xs) = jax.lax.scan(
+        body, (d_last, nothing), steps, reverse=not reverse, unroll=unroll
+    )
+    d_weights = {
+        name: _gradient(weight, inputs[name], d_products[name])
+        if name in inputs
+        else jnp.zeros_like(weight)
+        for name, weight in weights.items()
+    }
+    return d_weights, join_shared(d_shared), join_state(d_state), join_x(d_xs)
+
+
+scan_cell.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def _known_product(v_BI: Array, weight_IO: Array, known_BO: Array, probe_BO: Array) -> Array:
+    """The product of v and the weight, known already; the probe gets the product's gradient."""
+    return known_BO
+
+
+def _known_forward(
+    v_BI: Array, weight_IO: Array, known_BO: Array, probe_BO: Array
+) -> tuple[Array, Tree]:
+    return known_BO, weight_IO
+
+
+def _known_backward(weight_IO: Array, d_BO: Array) -> tuple[Array, Array, Array, Array]:
+    # Nobody asks for the gradients of the weight and of what is known: they cost nothing.
+    return d_BO @ weight_IO.T, jnp.zeros_like(weight_IO), jnp.zeros_like(d_BO), d_BO
+
+
+_known_product.defvjp(_known_forward, _known_backward)
+
+
+def _product(v_BI: Array, weight_IO: Array) -> Array:
+    """The product of v and the weight, or its rows where v is integer."""
+    if jnp.issubdtype(v_BI.dtype, jnp.integer):
+        return jnp.take(weight_IO, v_BI, axis=0)
+    return v_BI @ weight_IO
+
+
+def _gradient(weight_IO: Array, v_TBI: Array, d_TBO: Array) -> Array:
+    """The gradient of the weight, from all its products."""
+    if jnp.issubdtype(v_TBI.dtype, jnp.integer):
+        return jnp.zeros_like(weight_IO).at[v_TBI].add(d_TBO)
+    return jnp.einsum("TBI,TBO->IO", v_TBI, d_TBO)
+
+
+@struct.dataclass
+class _Leaves:
+    """The leaves of a tree: those with gradients, and the others."""
+
+    moving: list[Array]
+    still: list[Array]
+
+
+def _floating(tree: Tree) -> tuple[_Leaves, Callable[..., Tree]]:
+    """A tree's leaves in two parts, and what joins such parts again (without the second: None)."""
+    leaves, structure = jax.tree.flatten(tree)
+    is_moving = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
+
+    def join(moving: list[Array], still: list[Any] | None = None) -> Tree:
+        first, second = iter(moving), iter(still or [None] * len(leaves))
+        joined = [next(first if moves else second) for moves in is_moving]
+        return jax.tree.unflatten(structure, joined)
+
+    moving = [leaf for leaf, moves in zip(leaves, is_moving, strict=True) if moves]
+    still = [leaf for leaf, moves in zip(leaves, is_moving, strict=True) if not moves]
+    return _Leaves(moving, still), join
