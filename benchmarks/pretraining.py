@@ -1,9 +1,10 @@
 """What pre-training is worth: small encoders, then fine-tuned on real tasks, with several seeds.
 
-BERT, ALBERT and ELECTRA of one size read WikiText-2 for the same number of FLOPs. A student of
-half BERT's layers reads it beside its teacher, and again alone. A Korean BERT reads the reviews of
-NSMC without their labels. Each is then fine-tuned beside the same BERT that has read nothing
-("scratch": the same tokeniser, and one step of pre-training at a rate of nearly nothing).
+BERT, ALBERT and ELECTRA of one size read WikiText-2 for the same number of FLOPs: first in rows of
+32 tokens, then, for an eighth of the steps, in rows of 128. A student of half BERT's layers reads
+it beside its teacher, and again alone. A Korean BERT reads the reviews of NSMC without their
+labels. Each is then fine-tuned beside the same BERT that has read nothing ("scratch": the same
+tokeniser, and one step of pre-training at a rate of nearly nothing).
 
     export FLAXFORMERS_DATA=...
     python -m benchmarks.pretraining --workdir runs/pretraining
@@ -45,6 +46,11 @@ CONFIGS = {
 }
 """What is pre-trained, by the names of the folders."""
 UNREAD = ("scratch", "korean scratch")
+LONG_ROWS = (
+    *("--batching.max-source-length", "128", "--batching.buckets", "128"),
+    *("--batching.tokens-per-batch", "1024"),
+)
+"""The second part of the families' pre-training; it has an eighth of the first one's steps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,22 +92,19 @@ def train(*arguments: str) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def flops_of_a_step(encoder: str) -> float:
-    """FLOPs of a step of pre-training, in closed form."""
+def flops_of_a_step(encoder: str, *, length: int = 32, rows: int = 16) -> float:
+    """FLOPs of a step of a family's pre-training, in closed form."""
     experiment = load_config(f"configs/{CONFIGS[encoder]}.py")
-    batching = experiment.batching
-    length = batching.max_source_length
-    rows = batching.tokens_per_batch // length
     shapes = {name: (rows, length) for name in ("input_ids", "attention_mask", "maskable")}
     return step_flops(experiment, shapes)
 
 
 def steps_of(encoder: str, steps: int) -> int:
-    """Steps that an encoder takes for the compute of `steps` of BERT's; the others take as many."""
+    """Steps that an encoder takes for the compute of `steps` of BERT's; the others take half."""
     if encoder in UNREAD:
         return 1
-    if encoder not in FAMILIES:
-        return steps
+    if encoder not in FAMILIES:  # their batches are twice as large
+        return steps // 2
     return round(steps * flops_of_a_step("bert") / flops_of_a_step(encoder))
 
 
@@ -113,8 +116,21 @@ def pretrain(workdir: Path, encoder: str, steps: int) -> None:
     if encoder == "distilled":
         pretrain(workdir, "bert", steps)
         settings = [*settings, "--teacher", str(workdir / "bert")]
-    folder = workdir / encoder.replace(" ", "-")
-    train("run", f"configs/{CONFIGS[encoder]}.py", "--workdir", str(folder), *settings)
+    config, folder = f"configs/{CONFIGS[encoder]}.py", workdir / encoder.replace(" ", "-")
+    if encoder in FAMILIES:
+        first = short_rows(folder)
+        train("run", config, "--workdir", str(first), *settings)
+        settings = [
+            *every(steps_of(encoder, steps) // 8, evaluations=3),
+            *LONG_ROWS,
+            *("--init", str(first)),
+        ]
+    train("run", config, "--workdir", str(folder), *settings)
+
+
+def short_rows(folder: Path) -> Path:
+    """Where the first part of the pre-training of a folder is."""
+    return folder.with_name(f"{folder.name}-32")
 
 
 def every(steps: int, *, evaluations: int) -> list[str]:
@@ -141,9 +157,12 @@ def found(workdir: Path, steps: int) -> dict[str, Any]:
     """Curves and scores of what is finished."""
     curves = {}
     for encoder in CONFIGS:
-        path = workdir / encoder.replace(" ", "-") / METRICS
-        if path.exists() and encoder not in UNREAD:
-            curves[encoder] = [r for r in read_records(path) if r["kind"] == "eval"]
+        folder = workdir / encoder.replace(" ", "-")
+        parts = [short_rows(folder), folder] if encoder in FAMILIES else [folder]
+        if encoder not in UNREAD and (folder / METRICS).exists():
+            curves[encoder] = [
+                [r for r in read_records(part / METRICS) if r["kind"] == "eval"] for part in parts
+            ]
     scores: dict[str, Any] = {}
     for task in TASKS:
         for encoder in CONFIGS:
@@ -152,27 +171,37 @@ def found(workdir: Path, steps: int) -> dict[str, Any]:
                 scores.setdefault(task, {})[encoder] = json.loads(path.read_text())
     return {
         "steps": {encoder: steps_of(encoder, steps) for encoder in curves},
-        "flops_of_a_step": {family: flops_of_a_step(family) for family in FAMILIES},
+        "flops_of_a_step": {
+            family: [flops_of_a_step(family), flops_of_a_step(family, length=128, rows=8)]
+            for family in FAMILIES
+        },
         "curves": curves,
         "scores": scores,
     }
 
 
 def draw(result: dict[str, Any]) -> None:
-    """Perplexity of a hidden token, of ELECTRA's as its generator has it, against compute."""
+    """Perplexity of a hidden token, of ELECTRA's as its generator has it, against compute.
+
+    Dots: rows of 32 tokens; crosses: of 128, where a token has more neighbours.
+    """
     with style():
         figure = new_figure(6.4, 3.6)
         axes = figure.add_subplot()
         for (family, label), colour in zip(FAMILIES.items(), COLOURS, strict=True):
-            flops = result["flops_of_a_step"][family]
-            points = result["curves"].get(family, [])
-            axes.plot(
-                [record["step"] * flops / 1e12 for record in points],
-                [record["perplexity"] for record in points],
-                color=colour,
-                marker=".",
-                label=label,
+            spent = 0.0
+            parts = zip(
+                result["curves"].get(family, []), result["flops_of_a_step"][family], strict=False
             )
+            for part, (points, flops) in enumerate(parts):
+                axes.plot(
+                    [spent + record["step"] * flops / 1e12 for record in points],
+                    [record["perplexity"] for record in points],
+                    color=colour,
+                    marker=(".", "x")[part],
+                    label=label if part == 0 else None,
+                )
+                spent += points[-1]["step"] * flops / 1e12
         axes.set(
             yscale="log", xlabel="TFLOP", title="Perplexity of a hidden token, WikiText-2 held out"
         )
@@ -225,13 +254,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", type=Path, default=Path("runs/pretraining"))
-    parser.add_argument("--steps", type=int, default=6000, help="of BERT's pre-training")
+    parser.add_argument("--steps", type=int, default=12000, help="of BERT, in short rows")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
     parser.add_argument("--tasks", nargs="*", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--encoders", nargs="*", choices=CONFIGS, default=list(CONFIGS))
     options = parser.parse_args()
     for name in options.tables:
         encoders, tasks = TABLES[name]
+        encoders = tuple(encoder for encoder in encoders if encoder in options.encoders)
         for encoder in encoders:
             pretrain(options.workdir, encoder, options.steps)
         for task in (task for task in tasks if task in options.tasks):

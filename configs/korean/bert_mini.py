@@ -15,8 +15,10 @@ from configs.finetune import nsmc
 from configs.wikitext.bert_mini import config as of_wikitext
 from flaxformers_edu.objectives import MaskedLM
 from train.experiment import Experiment, TokenizerSpec
+from train.pipeline import Batching
 
-STEPS = 2000
+STEPS = 6000
+LENGTH, ROWS = 64, 16
 
 
 def config() -> Experiment:
@@ -26,7 +28,9 @@ def config() -> Experiment:
         mini("bert_mini_korean", english.model, MaskedLM()),
         source=nsmc.config().source,
         tokenizer=TokenizerSpec(kind="wordpiece", lower_case=False),
-        batching=english.batching,
+        batching=Batching(
+            tokens_per_batch=ROWS * LENGTH, max_source_length=LENGTH, buckets=(LENGTH,)
+        ),
         schedule=dataclasses.replace(english.schedule, warmup_steps=STEPS // 10),
         steps=STEPS,
         eval_every=STEPS // 10,

@@ -1,7 +1,10 @@
-"""A small ELECTRA on WikiText-2.
+r"""A small ELECTRA on WikiText-2: rows of 32 tokens, then some of 128.
 
 export FLAXFORMERS_DATA=...   # a folder that holds wikitext-2/wiki.{train,valid}.tokens
-python -m train run configs/wikitext/electra_mini.py --workdir runs/wikitext_electra
+python -m train run configs/wikitext/electra_mini.py --workdir runs/electra_32
+python -m train run configs/wikitext/electra_mini.py --workdir runs/electra --init runs/electra_32 \
+    --batching.max-source-length 128 --batching.buckets 128 --batching.tokens-per-batch 1024 \
+    --steps 1500 --schedule.warmup-steps 150
 
 `python -m benchmarks.pretraining` trains it beside the others, at equal compute, and
 fine-tunes them.
@@ -14,4 +17,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return on_wikitext(electra_mini_stdlib.config(), steps=4000)
+    return on_wikitext(electra_mini_stdlib.config(), steps=12000)
