@@ -35,7 +35,7 @@ from flaxformers_edu.objectives.rows import (
     text_begins_at,
     text_of,
 )
-from flaxformers_edu.objectives.spans import Span, best_spans, pieces_of, windows
+from flaxformers_edu.objectives.spans import Span, best_spans, most_context, pieces_of, windows
 from flaxformers_edu.text.batching import IGNORED_LABEL
 from flaxformers_edu.text.tokenizer import Tokenizer
 
@@ -89,7 +89,8 @@ class QuestionAnswering(JudgedByScore):
 
         `start_positions` and `end_positions` are the places of the first answer's first and last
         piece; `context_begins` is where the context begins in the row, and `span_starts` and
-        `span_ends` are the characters of the context that each of its pieces there covers.
+        `span_ends` are the characters of the context that each of its pieces there covers, and
+        `most_context` is 1 for those that have more of it around them than in any other window.
 
         Raises:
             InputError: a field is missing, an answer is not in the context where it should be,
@@ -109,7 +110,9 @@ class QuestionAnswering(JudgedByScore):
         answer = self._answer(example, context) if known else None
         answer_pieces = None if answer is None else pieces_of(answer, pieces.spans)
         rows = []
-        for start in windows(len(pieces.ids), room, self.stride):
+        starts = windows(len(pieces.ids), room, self.stride)
+        most = most_context(starts, room, len(pieces.ids))
+        for start, has_most in zip(starts, most, strict=True):
             spans = pieces.spans[start : start + room]
             places = (IGNORED_LABEL, IGNORED_LABEL)
             if known:
@@ -122,6 +125,7 @@ class QuestionAnswering(JudgedByScore):
                     "context_begins": [begins],
                     "span_starts": [span_start for span_start, _ in spans],
                     "span_ends": [span_end for _, span_end in spans],
+                    "most_context": has_most.astype(int).tolist(),
                 }
             )
         if rows[0]["input_ids"][NO_ANSWER] != tokenizer.cls_token_id:

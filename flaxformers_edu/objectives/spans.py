@@ -31,6 +31,24 @@ def windows(num_pieces: int, room: int, stride: int) -> list[int]:
     return begins
 
 
+def most_context(begins: Sequence[int], room: int, num_pieces: int) -> list[np.ndarray]:
+    """For each window, for each of its pieces: whether no other window has more around it.
+
+    The context of a piece is the smaller of what is on its left and on its right; of windows that
+    have as much, the longer and then the first counts (the original BERT's `run_squad.py`).
+
+    >>> [window.tolist() for window in most_context([0, 2], 4, 6)]
+    [[True, True, True, False], [False, True, True, True]]
+    """
+    windows_pieces = [np.arange(begin, min(begin + room, num_pieces)) for begin in begins]
+    scores = np.full((len(begins), num_pieces), -np.inf)
+    for score, pieces in zip(scores, windows_pieces, strict=True):
+        around = np.minimum(pieces - pieces[:1], pieces[-1:] - pieces)
+        score[pieces] = around + 0.01 * len(pieces)
+    best = scores.argmax(axis=0) if num_pieces else np.zeros(0, int)
+    return [best[pieces] == window for window, pieces in enumerate(windows_pieces)]
+
+
 def pieces_of(span: Span, spans: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     """First and last of the pieces that share a character with `span`; None where none does.
 
@@ -55,8 +73,9 @@ def best_spans(
     """Scores of a window's likeliest spans, in characters of the context.
 
     The `num_best` likeliest first pieces are paired with as many likeliest last pieces; a span's
-    score is the sum of the two logits. Spans outside of the context, backwards, or of more than
-    `max_pieces` are left out. row: `context_begins`, `span_starts` and `span_ends` of the window.
+    score is the sum of the two logits. Spans outside of the context, backwards, of more than
+    `max_pieces`, or whose first piece has more context in another window are left out.
+    row: `context_begins`, `span_starts`, `span_ends` and `most_context` of the window.
     """
     begins = int(row["context_begins"][0])
     starts, ends = row["span_starts"], row["span_ends"]
@@ -64,6 +83,8 @@ def best_spans(
     end_logits = end_logits_T[begins : begins + len(ends)]
     found: dict[Span, float] = {}
     for first in np.argsort(-start_logits, kind="stable")[:num_best]:
+        if not row["most_context"][first]:
+            continue
         for last in np.argsort(-end_logits, kind="stable")[:num_best]:
             if first <= last < first + max_pieces and starts[first] < ends[last]:
                 span = Span(int(starts[first]), int(ends[last]))

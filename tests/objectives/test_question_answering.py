@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.objectives import QuestionAnswering
-from flaxformers_edu.objectives.spans import Span, best_spans, pieces_of, windows
+from flaxformers_edu.objectives.spans import Span, best_spans, most_context, pieces_of, windows
 from tests.objectives.finetuning import CLS, SEP, config, encode, says, tokenizer
 
 PIECES = tokenizer()
@@ -37,6 +37,29 @@ def test_windows_leave_nothing_out_and_end_at_the_end(number, room, stride):
     covered = {piece for begin in begins for piece in range(begin, min(begin + room, number))}
     assert covered == set(range(number))
     assert all(begin + room < number for begin in begins[:-1])  # only the last one reaches it
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 15))
+def test_a_piece_counts_in_the_window_with_most_context(number, room, stride):
+    begins = windows(number, room, stride)
+    found = most_context(begins, room, number)
+
+    def context(window, piece):
+        """As `_check_is_max_context` of the original has it."""
+        length = min(room, number - begins[window])
+        if not 0 <= piece - begins[window] < length:
+            return -1.0
+        left, right = piece - begins[window], begins[window] + length - 1 - piece
+        return min(left, right) + 0.01 * length
+
+    for piece in range(number):
+        scores = [context(window, piece) for window in range(len(begins))]
+        counts = [
+            window
+            for window, begin in enumerate(begins)
+            if 0 <= piece - begin < len(found[window]) and found[window][piece - begin]
+        ]
+        assert counts == [scores.index(max(scores))]
 
 
 def test_an_answer_in_the_overlap_is_in_both_windows():
@@ -100,6 +123,7 @@ def test_spans_that_may_not_be_are_left_out():
         "context_begins": np.array([2]),
         "span_starts": np.array([0, 4, 8, 12]),
         "span_ends": np.array([3, 7, 11, 15]),
+        "most_context": np.array([1, 1, 1, 1]),
     }
     starts = np.array([99.0, 99.0, 0.0, 5.0, 1.0, 4.0, 99.0])  # question and [SEP] are likeliest
     ends = np.array([99.0, 99.0, 6.0, 0.0, 0.0, 3.0, 99.0])
@@ -111,6 +135,8 @@ def test_spans_that_may_not_be_are_left_out():
     assert all(span.start < span.end for span in found)
     assert Span(4, 15) in best_spans(starts, ends, row, num_best=4, max_pieces=3)
     assert best_spans(starts, ends, row, num_best=1, max_pieces=4) == {}  # backwards
+    row["most_context"] = np.array([1, 1, 1, 0])  # another window knows more about the last piece
+    assert Span(12, 15) not in best_spans(starts, ends, row, num_best=4, max_pieces=2)
 
 
 def test_pieces_of_a_span():
