@@ -118,6 +118,7 @@ def test_logits_are_scaled_by_base_over_width():
     np.testing.assert_allclose(out.logits, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_activations_move_as_far_at_every_width():
     """The coordinate check: flat in muP; in standard parametrisation growing with the width."""
     widths = (BASE, 2 * BASE, 4 * BASE, 8 * BASE)

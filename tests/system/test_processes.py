@@ -123,7 +123,7 @@ def test_a_folder_that_not_all_see(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("missing", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_process_that_never_comes(tmp_path, missing):
     begun = time.monotonic()
     fleet = Fleet(tiny.CONFIG, tmp_path / "run", processes=2, devices=1, start_timeout=4)
@@ -148,7 +148,11 @@ def trains(fleet, workdir):
 @pytest.mark.parametrize(
     ("victim", "said"),
     [
-        (0, r"error: process 0 \(127.0.0.1:\d+\), which coordinates the run, died"),
+        pytest.param(
+            0,
+            r"error: process 0 \(127.0.0.1:\d+\), which coordinates the run, died",
+            marks=pytest.mark.slow,
+        ),
         (1, r"error: process 1 \(\S+\) died or hangs \(silent for 6 s\); stopping"),
     ],
 )

@@ -13,7 +13,7 @@ needs_eight = pytest.mark.skipif(jax.device_count() != 8, reason="needs eight de
 
 
 @needs_eight
-@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
+@pytest.mark.parametrize("ema_decay", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_eight_by_pmap_are_one_by_jit(ema_decay):
     model, optimizer, data = CONFIG.build(), optax.sgd(RATE), data_of()
     tokens = (data.batch_at(0)["labels"] != -100).sum(axis=1)
