@@ -66,7 +66,8 @@ class Recurrent(nn.Module):
     Parameters: `input/kernel` [D, G, H] and `input/bias`, `recurrent/kernel` [P, G, H] and, with
     `recurrent_bias`, `recurrent/bias`, `projection/kernel` [H, P]. All begin uniformly within
     ±1/√H, as torch's do; with a `kernel_init`, kernels begin with that, gate by gate, and biases
-    with zeros. `forget_bias` is added to an LSTM's first forget biases.
+    with zeros. `forget_bias` is added to an LSTM's first forget biases; `forget_offset` to its
+    forget biases whenever they are used, as TensorFlow's LSTMCell does, and is in no parameter.
 
     `weight_drop` drops entries of the recurrent kernel, the same at all steps (DropConnect; Merity
     et al. 2017, section 2). `unroll` writes out so many steps in each round of the loop.
@@ -79,6 +80,7 @@ class Recurrent(nn.Module):
     cell_clip: float | None = None
     projection_clip: float | None = None
     forget_bias: float = 0.0
+    forget_offset: float = 0.0
     weight_drop: float = 0.0
     unroll: int = 1
     kernel_init: Initializer | None = None
@@ -126,7 +128,7 @@ class Recurrent(nn.Module):
         """
         (B, T, D), G = x_BTD.shape, len(GATES[self.kind])
         dtype = self.dtype or x_BTD.dtype
-        to_gates = partial(_Weights, (G, self.hidden_size), ("gates", "mlp"), self._init)
+        to_gates = partial(GateWeights, (G, self.hidden_size), ("gates", "mlp"), self._init)
         kernel_DGH, bias_GH = to_gates(bias_init=self._first_bias, name="input")(D)
         recurrent_bias_init = self._bias_init if self.recurrent_bias else None
         recurrent = to_gates(bias_init=recurrent_bias_init, name="recurrent")
@@ -136,15 +138,17 @@ class Recurrent(nn.Module):
         weights = {"recurrent": recurrent_PGH.reshape(self.output_size, -1).astype(dtype)}
         if self.projection_size is not None:
             features, axes = (self.projection_size,), ("embed",)
-            projection = _Weights(features, axes, self._init, "mlp", name="projection")
+            projection = GateWeights(features, axes, self._init, "mlp", name="projection")
             weights["projection"] = projection(self.hidden_size)[0].astype(dtype)
 
-        cell: Cell = _gru
+        cell: Cell = gru_step
         bias_1N = None if recurrent_bias_GH is None else recurrent_bias_GH.reshape(1, -1)
         if self.kind == "lstm":  # whose two biases are always added: once, outside of the loop
-            cell = partial(_lstm, self.cell_clip, self.projection_clip, self.projection_size)
+            cell = partial(lstm_step, self.cell_clip, self.projection_clip, self.projection_size)
             bias_GH = bias_GH if recurrent_bias_GH is None else bias_GH + recurrent_bias_GH
             bias_1N = None
+            if self.forget_offset:
+                bias_GH = bias_GH.at[GATES["lstm"].index("forget")].add(self.forget_offset)
         shared = None if bias_1N is None else bias_1N.astype(dtype)
         # Steps first, before the product: it is the smaller of its two sides.
         x_TBD = x_BTD.swapaxes(0, 1).astype(dtype)
@@ -163,11 +167,11 @@ class Recurrent(nn.Module):
 
     @property
     def _init(self) -> Initializer:
-        return self.kernel_init or _uniform(self.hidden_size)
+        return self.kernel_init or uniform(self.hidden_size)
 
     @property
     def _bias_init(self) -> Initializer:
-        return nn.initializers.zeros if self.kernel_init else _uniform(self.hidden_size)
+        return nn.initializers.zeros if self.kernel_init else uniform(self.hidden_size)
 
     def _first_bias(self, key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
         """The inputs' biases as they begin, that of the forget gate raised."""
@@ -177,7 +181,7 @@ class Recurrent(nn.Module):
         return bias_GH.at[GATES["lstm"].index("forget")].add(self.forget_bias)
 
 
-class _Weights(nn.Module):
+class GateWeights(nn.Module):
     """A kernel [inputs, *features], and a bias [*features] or None."""
 
     features: tuple[int, ...]
@@ -205,7 +209,7 @@ class _Weights(nn.Module):
         return kernel, partitioned_param(self, "bias", self.bias_init, self.axes, self.features)
 
 
-def _uniform(hidden_size: int) -> Initializer:
+def uniform(hidden_size: int) -> Initializer:
     """Uniform within ±1/√H."""
     bound = hidden_size**-0.5
 
@@ -222,7 +226,7 @@ def _kept(mask_B1: Array | None, new: Any, old: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(mask_B1, a, b), new, old)
 
 
-def _lstm(
+def lstm_step(
     cell_clip: float | None,
     projection_clip: float | None,
     projection_size: int | None,
@@ -246,7 +250,7 @@ def _lstm(
     return after, hidden if mask_B1 is None else jnp.where(mask_B1, hidden, 0)
 
 
-def _gru(
+def gru_step(
     product: Product, bias_1N: Array, state: RecurrentState, x: tuple[Array, Array | None]
 ) -> tuple[RecurrentState, Array]:
     """A step of a GRU; x has the inputs' part of the gates with their biases, and the mask."""

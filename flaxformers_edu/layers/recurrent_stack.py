@@ -31,7 +31,7 @@ class Bidirectional(nn.Module):
         mask_BT: Any = None,
         *,
         deterministic: bool = True,
-    ) -> tuple[Float[Array, "B T 2P"], tuple[Any, Any]]:
+    ) -> tuple[Float[Array, "B T _"], tuple[Any, Any]]:
         """Arguments and results as of `Recurrent`; the state is one of each direction."""
         outputs, states = [], []
         for number, name in enumerate(("forward", "backward")):
@@ -55,6 +55,7 @@ class RecurrentStack(nn.Module):
         dropout: on the outputs of all layers but the last.
         locked: whether that is the same at all steps (Merity et al. 2017, section 4.1).
         residual: whether each layer but the lowest adds its input to its output (Wu et al. 2016).
+        reverse: whether all of them read from the last step to the first.
 
     Sown, for those who look: "hidden_states", the outputs of each layer before dropout.
     """
@@ -63,6 +64,7 @@ class RecurrentStack(nn.Module):
     dropout: float = 0.0
     locked: bool = False
     residual: bool = False
+    reverse: bool = False
 
     @nn.compact
     def __call__(
@@ -76,10 +78,11 @@ class RecurrentStack(nn.Module):
         """The outputs of each layer, and its last state; arguments as of `Recurrent`."""
         outputs: list[Array] = []
         last = []
+        direction = {"reverse": True} if self.reverse else {}  # a `Bidirectional` has none
         for number, make in enumerate(self.make_layers):
             state = None if states is None else states[number]
             layer = make(name=str(number))
-            y_BTP, after = layer(x_BTD, state, mask_BT, deterministic=deterministic)
+            y_BTP, after = layer(x_BTD, state, mask_BT, deterministic=deterministic, **direction)
             if self.residual and number:
                 y_BTP = y_BTP + x_BTD
             outputs.append(y_BTP)
