@@ -1,4 +1,4 @@
-"""Three models, trained the same 20 steps on every kind of mesh: are the losses the same?
+"""Four models, trained the same 20 steps on every kind of mesh: are the losses the same?
 
 The same data, seed and update each time: on one device, on eight arranged in all the ways that
 docs/parallelism.md explains, by `jax.pmap`, and on two processes of four devices that talk over
@@ -28,7 +28,7 @@ import jax
 import numpy as np
 
 from benchmarks.harness import RESULTS
-from flaxformers_edu.models import BertConfig, GPTConfig, TransformerConfig
+from flaxformers_edu.models import BertConfig, GPTConfig, Seq2SeqConfig, TransformerConfig
 from flaxformers_edu.objectives import BertPretraining, CausalLM, Translation
 from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.optim.schedules import Schedule
@@ -105,7 +105,19 @@ PRETRAINING = dataclasses.replace(
     tokenizer=TokenizerSpec(kind="wordpiece"),
     batching=Batching(tokens_per_batch=1024, max_source_length=64, buckets=(64,)),
 )
-MODELS = {"Transformer": TRANSLATION, "GPT": LANGUAGE, "BERT": PRETRAINING}
+RECURRENT = dataclasses.replace(
+    TRANSLATION,
+    model=Seq2SeqConfig(
+        vocab_size=480,
+        embedding_size=32,
+        hidden_size=32,
+        num_layers=2,
+        bidirectional=True,
+        reverse_source=False,
+        dropout=0.0,
+    ),
+)
+MODELS = {"Transformer": TRANSLATION, "GPT": LANGUAGE, "BERT": PRETRAINING, "Seq2Seq": RECURRENT}
 
 
 @dataclasses.dataclass(frozen=True)

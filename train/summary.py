@@ -47,7 +47,8 @@ def write_summary(
                 "reference": examples[i]["target"],
             }
             lines += described(shown)
-            attention.append(attention_sample(run, params, source, outcomes[i]))
+            sample = attention_sample(run, params, source, outcomes[i])
+            attention += [sample] if len(sample.weights_LHTS) else []
         buckets = bleu_by_length(outcomes, [example["target"] for example in examples])
     else:
         for example, outcome in zip(split.examples, outcomes[:NUM_SAMPLES], strict=False):
@@ -85,7 +86,7 @@ def choose_samples(sources: Sequence[str]) -> list[int]:
 
 
 def attention_sample(run: Run, params: Any, source: str, target: str) -> AttentionSample:
-    """The cross-attention with which `target` is predicted from `source`."""
+    """The cross-attention with which `target` is predicted from `source`; no layers for none."""
     tokenizer = run.tokenizer
     source_ids, target_ids = tokenizer.encode(source), tokenizer.encode(target)
     weights = run.experiment.objective.alignment(run.model, params, source_ids, target_ids)

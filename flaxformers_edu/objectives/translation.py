@@ -57,7 +57,16 @@ class Translation(JudgedByScore):
         }
 
     def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
-        """The function from encoded examples to a batch: padded pairs, or several pairs a row."""
+        """The function from encoded examples to a batch: padded pairs, or several pairs a row.
+
+        Raises:
+            InputError: several pairs a row, for a model that reads one.
+        """
+        if packed and not getattr(config, "packs", True):
+            raise InputError(
+                "batching.packing puts several sentences into a row, and this model would read "
+                "them as one: unset it"
+            )
         return partial(
             collate_translation_packed if packed else collate_translation,
             pad_token_id=config.pad_token_id,
@@ -101,14 +110,20 @@ class Translation(JudgedByScore):
     def alignment(
         self, model: nn.Module, params: Any, source_ids: Sequence[int], target_ids: Sequence[int]
     ) -> Float[Array, "L H T S"]:
-        """Cross-attention of every layer and head while each target token is predicted."""
+        """Cross-attention of every layer and head while each target token is predicted.
+
+        L is 0 where the model looks at no source.
+        """
         collate = self.collate(model.config)
         example = {"input_ids": list(source_ids), "labels": list(target_ids)}
         batch = collate([example], 1, max(len(source_ids), len(target_ids)))
         del batch["labels"]
         batch = jax.tree.map(jnp.asarray, batch)
         _, sown = model.apply({"params": params}, **batch, mutable=["intermediates"])
-        weights_LBHTS = sown["intermediates"]["decoder"]["cross_attention"]["weights"]
+        decoder = sown.get("intermediates", {}).get("decoder", {})
+        if "cross_attention" not in decoder:
+            return jnp.zeros((0, 0, len(target_ids), len(source_ids)))
+        weights_LBHTS = decoder["cross_attention"]["weights"]
         return weights_LBHTS[:, 0, :, : len(target_ids), : len(source_ids)]
 
     def score(

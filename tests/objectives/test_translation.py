@@ -1,3 +1,4 @@
+import dataclasses
 from types import SimpleNamespace
 
 import flax.linen as nn
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.models.seq2seq import Seq2SeqConfig
 from flaxformers_edu.models.transformer import TransformerConfig
 from flaxformers_edu.objectives import OBJECTIVES, Translation, cross_entropy
 from tests.trees import random_params
@@ -79,6 +81,20 @@ def test_alignment_is_one_row_of_weights_a_token():
     params = random_params(module, **module.dummy_inputs())
     weights = Translation().alignment(module, params, [5, 3, 1], [7, 8, 4, 6, 1])
     assert weights.shape == (2, 4, 5, 3)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-6)
+
+
+def test_a_model_that_looks_at_no_source_has_no_alignment():
+    config = Seq2SeqConfig(
+        vocab_size=11, embedding_size=4, hidden_size=4, num_layers=1, attention="none"
+    )
+    module = config.build()
+    params = random_params(module, **module.dummy_inputs())
+    assert Translation().alignment(module, params, [5, 3, 1], [7, 1]).shape == (0, 0, 2, 3)
+    looking = dataclasses.replace(config, attention="dot").build()
+    params = random_params(looking, **looking.dummy_inputs())
+    weights = Translation().alignment(looking, params, [5, 3, 1], [7, 1])
+    assert weights.shape == (1, 1, 2, 3)
     np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-6)
 
 

@@ -104,16 +104,20 @@ def translate(run: Run, options: Generate) -> int:
     mesh = MeshShape().build(jax.devices()[:1])
     params, _ = load_params(run, options.checkpoint, mesh)
     predictions = Evaluator(run, mesh).predict(params, split, decoding)
+    sample = None
+    if options.attention is not None:
+        sample = attention_sample(run, params, pairs[0]["source"], predictions[0])
+        if not len(sample.weights_LHTS):
+            raise InputError(f"{run.workdir} has no attention to draw: leave --attention away")
     waiting = iter(predictions)
     text = "".join((next(waiting) if line.strip() else "") + "\n" for line in lines)
     if options.output is None:
         sys.stdout.write(text)
     else:
         options.output.write_text(text, encoding="utf-8")
-    if options.attention is not None:
+    if options.attention is not None and sample is not None:
         from train.report import attention_heatmap
 
-        sample = attention_sample(run, params, pairs[0]["source"], predictions[0])
         attention_heatmap(
             options.attention, sample.weights_LHTS[-1], sample.target_tokens, sample.source_tokens
         )
