@@ -10,7 +10,7 @@ from flaxformers_edu.errors import InputError
 from train.examples import SOURCE, TARGET, EncodedExamples, lengths_of_row
 from train.pipeline import Batching
 
-Row = Mapping[str, Sequence[int] | Sequence[float]]
+Row = Mapping[str, Sequence[Any]]
 Encode = Callable[[Mapping[str, Any]], Row | Sequence[Row]]
 
 
@@ -24,7 +24,7 @@ def encode_examples(
         encode: example -> {"input_ids": ids, "labels": ids (if there is a target), ...}, or several
             such rows. Other names are kept as they are; "length" ([one number]) is what decides the
             bucket of a row whose ids are not one sequence. Ints are kept as int32, floats as
-            float32.
+            float32, and tuples of ints, the characters of words, once each.
         batching: the maximum lengths and what happens beyond them. A truncated side keeps its last
             token, so that it still ends with the end token; a split text becomes consecutive
             windows, each a row of its own.
@@ -97,18 +97,23 @@ class Columns:
     def __init__(self) -> None:
         self.values: dict[str, array] = {}
         self.offsets: dict[str, array] = {}
+        self.tables: dict[str, dict[tuple[int, ...], int]] = {}
         self.origins = array("q")
 
     def append(self, origin: int, row: Row) -> None:
-        """Adds a row. The first one decides which columns there are, and which hold floats."""
+        """Adds a row. The first one decides which columns there are, and what they hold."""
         if not self.values:
             for name, values in row.items():
                 floats = len(values) > 0 and isinstance(values[0], float | np.floating)
                 self.values[name] = array("f" if floats else "i")
+                if len(values) > 0 and isinstance(values[0], tuple):
+                    self.tables[name] = {}
                 self.offsets[name] = array("q", [0])
         if row.keys() != self.values.keys():
             raise InputError(f"columns {sorted(row)}, but the first had {sorted(self.values)}")
         for name, values in row.items():
+            if (table := self.tables.get(name)) is not None:
+                values = [table.setdefault(value, len(table)) for value in values]
             self.values[name].extend(values)
             self.offsets[name].append(len(self.values[name]))
         self.origins.append(origin)
@@ -122,6 +127,10 @@ class Columns:
             )
             for name, values in self.values.items()
         }
+        tables = {name: np.array(list(table), np.int32) for name, table in self.tables.items()}
         return EncodedExamples(
-            columns, origins=np.array(self.origins, np.int64), num_dropped=num_dropped
+            columns,
+            tables=tables,
+            origins=np.array(self.origins, np.int64),
+            num_dropped=num_dropped,
         )

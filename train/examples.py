@@ -23,18 +23,24 @@ def lengths_of_row(row: Mapping[str, Any]) -> dict[str, int]:
 class EncodedExamples(Sequence):
     """Rows of numbers: for each name one flat array, int32 or float32, and the offsets into it.
 
-    Millions of small arrays would cost more in headers than in tokens.
+    Millions of small arrays would cost more in headers than in tokens. Words that are rows of
+    characters lie in a table, each once, and their column has the numbers of its rows.
     """
 
     def __init__(
         self,
         columns: Mapping[str, tuple[np.ndarray, np.ndarray]],
         *,
+        tables: Mapping[str, np.ndarray] | None = None,
         origins: np.ndarray | None = None,
         num_dropped: int = 0,
     ) -> None:
-        """columns: name -> (values of all rows one after another, offsets [N + 1])."""
+        """columns: name -> (values of all rows one after another, offsets [N + 1]).
+
+        tables: name -> [words, characters], where the values are rows of it.
+        """
         self.columns = dict(columns)
+        self.tables = dict(tables or {})
         self.origins: np.ndarray = np.arange(len(self)) if origins is None else origins
         """Which example each row came from, [N], ascending."""
         self.num_dropped = num_dropped
@@ -47,10 +53,11 @@ class EncodedExamples(Sequence):
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:  # type: ignore[override]
         """Row `index`: name -> values."""
         index = range(len(self))[index]
-        return {
+        row = {
             name: values[offsets[index] : offsets[index + 1]]
             for name, (values, offsets) in self.columns.items()
         }
+        return row | {name: table[row[name]] for name, table in self.tables.items()}
 
     def of_first(self, examples: int) -> "EncodedExamples":
         """The rows of the first so many examples."""
@@ -59,7 +66,7 @@ class EncodedExamples(Sequence):
             name: (values[: offsets[n]], offsets[: n + 1])
             for name, (values, offsets) in self.columns.items()
         }
-        return EncodedExamples(columns, origins=self.origins[:n])
+        return EncodedExamples(columns, tables=self.tables, origins=self.origins[:n])
 
     @property
     def lengths(self) -> np.ndarray:
@@ -74,6 +81,7 @@ class EncodedExamples(Sequence):
         """SHA-256 of all values and lengths: processes that share the data compare it."""
         digest = hashlib.sha256()
         for name in sorted(self.columns):
-            for part in (name.encode(), *map(np.ascontiguousarray, self.columns[name])):
+            parts = [*self.columns[name], *([self.tables[name]] if name in self.tables else [])]
+            for part in (name.encode(), *map(np.ascontiguousarray, parts)):
                 digest.update(part)
         return digest.hexdigest()

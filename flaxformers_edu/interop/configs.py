@@ -31,9 +31,9 @@ def config_from_hf(hf: Mapping[str, Any], task: str) -> Any:
     read = {ours: _read(hf, ours, theirs, d, convention) for ours, theirs, d in convention.fields}
     for translation in convention.translations:
         read |= translation.read(hf)
-    if read.get("intermediate_size") is None:
-        read["intermediate_size"] = 4 * read["hidden_size"]
     known = {field.name: field.default for field in dataclasses.fields(convention.make)}
+    if "intermediate_size" in known and read.get("intermediate_size") is None:
+        read["intermediate_size"] = 4 * read["hidden_size"]
     for name in ("eos_token_id", "mask_token_id"):
         if name in known and read.get(name) is None:
             read[name] = known[name] if known[name] < read["vocab_size"] else 0

@@ -7,6 +7,7 @@ from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.interop import tables
 from flaxformers_edu.interop.convention import Convention, Field
 from flaxformers_edu.interop.decoder_conventions import DECODERS
+from flaxformers_edu.interop.elmo import CONVENTION as ELMO
 from flaxformers_edu.models import (
     AlbertConfig,
     BertConfig,
@@ -116,6 +117,7 @@ CONVENTIONS = {
             ),
         ),
         *DECODERS,
+        ELMO,
     )
 }
 

@@ -21,6 +21,9 @@ HEADS = (
     "span_head",
     "discriminator_head",
     "output",
+    "mix",
+    "own_words",
+    "task_encoder",
 )
 """What stands on a body: new where a folder lacks it."""
 

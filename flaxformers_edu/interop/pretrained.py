@@ -16,6 +16,7 @@ from flaxformers_edu.interop.belonging import tokenizer_of
 from flaxformers_edu.interop.configs import config_from_hf
 from flaxformers_edu.interop.conventions import convention_of
 from flaxformers_edu.interop.family import Family
+from flaxformers_edu.interop.hdf5 import OPTIONS, options_in
 from flaxformers_edu.interop.matching import (
     Match,
     flat_paths,
@@ -27,7 +28,8 @@ from flaxformers_edu.interop.names import is_of_body, plain_names
 from flaxformers_edu.interop.placing import place_leaf
 from flaxformers_edu.interop.weights import read_json, read_weights
 from flaxformers_edu.sharding import parameter_shardings
-from flaxformers_edu.text.tokenizer import Tokenizer
+from flaxformers_edu.text.characters import CharacterTokenizer
+from flaxformers_edu.text.tokenizer import WORDS_FILE, Tokenizer
 
 CONFIG = "config.json"
 
@@ -66,6 +68,8 @@ def from_pretrained(
 ) -> Pretrained:
     """The model in a folder that Hugging Face's transformers, or `save_pretrained`, has written.
 
+    Or in one of ELMo, with options.json and weights.hdf5 (or NAME_options.json, NAME_weights.hdf5).
+
     Weights are read from memory maps, one leaf at a time, and with a `mesh` straight into their
     shards. The body must be there; heads that the folder has no weights for begin from random
     numbers, the same each time, and are named in `initialised`.
@@ -100,7 +104,8 @@ def from_pretrained(
         unused += tuple(sorted(classifier & tensors.keys()))
         tensors = {name: t for name, t in tensors.items() if name not in classifier}
     absent = _check_missing(tensors, matches, folder)
-    _check_shapes(tensors, matches, folder)
+    said_in = OPTIONS if hf["model_type"] == "elmo" else CONFIG
+    _check_shapes(tensors, matches, folder, said_in)
 
     shardings = flat_paths(parameter_shardings(boxed, mesh)) if mesh is not None else {}
     leaves = _new_leaves(model, absent, shardings)
@@ -134,10 +139,25 @@ def _description(folder: Path, task: str) -> tuple[dict[str, Any], Any, Tokenize
     """config.json, ours, with the ids that only the tokeniser knows, and the tokeniser."""
     if not folder.is_dir():
         raise InputError(f"folder {folder} does not exist")
+    if (options := options_in(folder)) is not None:
+        return _description_of_elmo(folder, options, task)
     hf = read_json(folder / CONFIG)
     config = config_from_hf(hf, task)
     tokenizer = tokenizer_of(folder, hf, config)
     return hf, _with_tokens(config, tokenizer), tokenizer
+
+
+def _description_of_elmo(
+    folder: Path, options: Path, task: str
+) -> tuple[dict[str, Any], Any, Tokenizer]:
+    """The same of ELMo's options, whose tokeniser needs no file; it may have a vocabulary."""
+    hf = {"model_type": "elmo", **read_json(options)}
+    words = folder / WORDS_FILE
+    tokenizer = CharacterTokenizer.from_file(words) if words.is_file() else CharacterTokenizer()
+    if tokenizer.knows_words:
+        hf = {"n_tokens_vocab": tokenizer.vocab_size, **hf}
+    config = config_from_hf({**hf, "eos_token_id": tokenizer.eos_token_id}, task)
+    return hf, config, tokenizer
 
 
 def _with_tokens(config: Any, tokenizer: Tokenizer | None) -> Any:
@@ -193,9 +213,11 @@ def _check_missing(tensors: Mapping[str, Any], matches: list[Match], folder: Pat
     return new
 
 
-def _check_shapes(tensors: Mapping[str, np.ndarray], matches: list[Match], folder: Path) -> None:
+def _check_shapes(
+    tensors: Mapping[str, np.ndarray], matches: list[Match], folder: Path, said_in: str
+) -> None:
     wrong = [
-        f"{name} has the shape {list(tensors[name].shape)}, config.json asks for {list(shape)}"
+        f"{name} has the shape {list(tensors[name].shape)}, {said_in} asks for {list(shape)}"
         for name, shape in weights_of(matches).items()
         if name in tensors and tuple(tensors[name].shape) != shape
     ]

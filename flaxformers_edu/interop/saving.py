@@ -17,14 +17,19 @@ from flaxformers_edu.errors import InputError
 from flaxformers_edu.interop.belonging import check_belongs
 from flaxformers_edu.interop.configs import config_to_hf, said_already
 from flaxformers_edu.interop.conventions import convention_for
+from flaxformers_edu.interop.elmo import options_of, read_options
+from flaxformers_edu.interop.hdf5 import OPTIONS, write_hdf5
 from flaxformers_edu.interop.matching import Match, flat_paths, match_tree, weights_of
 from flaxformers_edu.interop.names import saved_name
 from flaxformers_edu.interop.pretrained import CONFIG, Pretrained
 from flaxformers_edu.interop.weights import SAFETENSORS
+from flaxformers_edu.models.elmo import ElmoConfig
 
 
 def save_pretrained(folder: str | Path, pretrained: Pretrained) -> None:
     """Write config.json, model.safetensors and the tokeniser's files, under Hugging Face's names.
+
+    Of an ELMo, options.json and weights.hdf5 under those of the released models.
 
     The parameters may be scanned or unrolled. Weights that were loaded and not trained come out
     with the bytes that they had. Everything is written beside the folder first, which then appears
@@ -37,7 +42,8 @@ def save_pretrained(folder: str | Path, pretrained: Pretrained) -> None:
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty; give a new folder")
-    config = _config_of(pretrained)
+    is_elmo = isinstance(pretrained.config, ElmoConfig)
+    config = _options_of(pretrained) if is_elmo else _config_of(pretrained)
     weights = _weights_of(pretrained)
     if pretrained.tokenizer is not None:
         check_belongs(pretrained.tokenizer, pretrained.config, hf=config)
@@ -45,8 +51,12 @@ def save_pretrained(folder: str | Path, pretrained: Pretrained) -> None:
     beside = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
         beside.mkdir()
-        (beside / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(weights, beside / SAFETENSORS, metadata={"format": "pt"})
+        described = beside / (OPTIONS if is_elmo else CONFIG)
+        described.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        if is_elmo:
+            write_hdf5(beside, weights)
+        else:
+            save_file(weights, beside / SAFETENSORS, metadata={"format": "pt"})
         if pretrained.tokenizer is not None:
             pretrained.tokenizer.save(beside)
         os.replace(beside, folder)
@@ -67,6 +77,16 @@ def _config_of(pretrained: Pretrained) -> dict[str, Any]:
         config = {key: v for key, v in config.items() if key not in ("id2label", "label2id")}
     original.pop("torch_dtype", None)
     return original | config | {"dtype": pretrained.stored_dtype}
+
+
+def _options_of(pretrained: Pretrained) -> dict[str, Any]:
+    """options.json: as it was read, where it does not say otherwise of the model."""
+    original = {k: v for k, v in pretrained.original.items() if k != "model_type"}
+    said = options_of(pretrained.config, pretrained.task)
+    if "lstm" in original and read_options(original) == read_options(said):
+        return original
+    kept = {name: v for name, v in original.items() if isinstance(v, dict) and name in said}
+    return {**original, **said, **{name: {**v, **said[name]} for name, v in kept.items()}}
 
 
 def _weights_of(pretrained: Pretrained) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Weights of a folder by the names that PyTorch gives them, read when they are looked at.
 
-Three layouts are read: model.safetensors, its parts by model.safetensors.index.json, and the
-flax_model.msgpack of transformers' former Flax classes. Pickles never are.
+Four layouts are read: model.safetensors, its parts by model.safetensors.index.json, the
+flax_model.msgpack of transformers' former Flax classes, and ELMo's hdf5. Pickles never are.
 """
 
 import json
@@ -16,6 +16,7 @@ from msgpack.exceptions import UnpackException
 from safetensors import SafetensorError, safe_open
 
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.interop.hdf5 import is_elmo, read_hdf5
 
 SAFETENSORS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -51,6 +52,8 @@ def read_weights(folder: str | Path) -> dict[str, np.ndarray]:
         return _read_msgpack(folder / MSGPACK)
     if not folder.is_dir():
         raise InputError(f"folder {folder} does not exist")
+    if is_elmo(folder):
+        return read_hdf5(folder)
     pickled = [name for name in PICKLES if (folder / name).is_file()]
     if pickled:
         raise InputError(

@@ -65,7 +65,7 @@ def text_of(example: Mapping[str, Any], name: str) -> str:
 
 def encode_texts(
     tokenizer: Tokenizer, text: str, text_pair: str | None = None, *, max_length: int
-) -> dict[str, list[int]]:
+) -> dict[str, list[Any]]:
     """A text, or a pair of them, in the model's own template, cut to `max_length` ids.
 
     Raises:
@@ -96,8 +96,8 @@ def room_for_text(tokenizer: Tokenizer, max_length: int, *, pair: bool) -> int:
 
 
 def as_row(
-    tokenizer: Tokenizer, ids_a: list[int], ids_b: list[int] | None = None
-) -> dict[str, list[int]]:
+    tokenizer: Tokenizer, ids_a: list[Any], ids_b: list[Any] | None = None
+) -> dict[str, list[Any]]:
     """Ids in the model's template, as the columns `input_ids` and `token_type_ids`."""
     input_ids, token_type_ids = tokenizer.join(ids_a, ids_b)
     return {"input_ids": list(input_ids), "token_type_ids": list(token_type_ids)}
@@ -202,13 +202,16 @@ def collate_rows(
 ) -> dict[str, np.ndarray]:
     """What the model reads, int32 [rows, length]: padded on the right; rows beyond are empty.
 
-    Keys: input_ids, attention_mask, and token_type_ids where the model has more than one type.
+    Keys: input_ids, attention_mask, and token_type_ids where the model has more than one type. A
+    model that reads the characters of words has input_ids [rows, length, characters].
     """
     ids = [example["input_ids"] for example in examples]
     missing: list[list[int]] = [[] for _ in range(rows - len(ids))]
     lengths_B = np.array([len(row) for row in ids] + [0] * len(missing))
     batch = {
-        "input_ids": pad_sequences([*ids, *missing], length, config.pad_token_id),
+        "input_ids": pad_sequences(
+            [*ids, *missing], length, config.pad_token_id, getattr(config, "max_characters", None)
+        ),
         "attention_mask": (np.arange(length) < lengths_B[:, None]).astype(np.int32),
     }
     if getattr(config, "num_token_types", 1) > 1:

@@ -73,7 +73,7 @@ class Tagging(JudgedByScore):
 
     def encode(
         self, example: Mapping[str, Any], tokenizer: Tokenizer, *, max_length: int
-    ) -> dict[str, list[int]]:
+    ) -> dict[str, list[Any]]:
         """The words joined by spaces, cut to max_length pieces, and a label for each piece.
 
         `labels` has the tag's index at the first piece of each word and -100 elsewhere; `words`

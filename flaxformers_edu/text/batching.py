@@ -8,6 +8,7 @@ B rows, T length of the source or target side, N examples, E sides of an example
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,16 +19,24 @@ Ids = Sequence[int] | np.ndarray
 Example = Mapping[str, Ids]
 
 
-def pad_sequences(sequences: Sequence[Ids], length: int, pad_id: int) -> np.ndarray:
+def pad_sequences(
+    sequences: Sequence[Sequence[Any] | np.ndarray],
+    length: int,
+    pad_id: int,
+    width: int | None = None,
+) -> np.ndarray:
     """Sequences as int32 [len(sequences), length], filled up on the right.
 
+    With `width` they are sequences of so many numbers each: [len(sequences), length, width].
     Raises ValueError for a sequence that is longer.
     """
-    padded_BT: np.ndarray = np.full((len(sequences), length), pad_id, np.int32)
+    shape = (len(sequences), length) if width is None else (len(sequences), length, width)
+    padded_BT: np.ndarray = np.full(shape, pad_id, np.int32)
     for row, ids in enumerate(sequences):
         if len(ids) > length:
             raise ValueError(f"sequence {row} has {len(ids)} tokens, more than length={length}")
-        padded_BT[row, : len(ids)] = ids
+        if len(ids):
+            padded_BT[row, : len(ids)] = ids
     return padded_BT
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 SPACE = "\u2581"  # sentencepiece's mark of a space
 BYTE_SPACE = "\u0120"  # GPT-2's stand-in for a space
@@ -12,8 +13,8 @@ BYTE_SPACE = "\u0120"  # GPT-2's stand-in for a space
 class Pieces:
     """A text as pieces, without special tokens around it."""
 
-    ids: list[int]
-    """Token ids."""
+    ids: list[Any]
+    """Token ids; of a tokeniser that reads characters, the numbers of a word."""
     spans: list[tuple[int, int]]
     """[start, end) of each piece in characters of the text; spaces before a piece are left out."""
 

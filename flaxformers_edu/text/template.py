@@ -6,7 +6,7 @@ B rows, T length.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tokenizers
@@ -134,14 +134,16 @@ def batch_of_texts(
 
 
 def batch_of_ids(
-    rows: Sequence[list[int]],
+    rows: Sequence[list[Any]],
     *,
     pad_token_id: int | None,
     padding: Padding,
     max_length: int | None,
+    width: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Stack ragged rows of ids into int32 `input_ids` and `attention_mask` [B, T].
 
+    With `width`, an id is so many numbers, and `input_ids` are [B, T, width].
     Raises InputError where a row is longer than `max_length`, or rows differ in length and
     may not or cannot be padded.
     """
@@ -167,6 +169,6 @@ def batch_of_ids(
                 f"texts have {min(lengths)} to {longest} tokens but the tokeniser has no padding "
                 "token; name one in tokenizer_config.json (pad_token)"
             )
-    ids_BT = pad_sequences(rows, length, 0 if pad_token_id is None else pad_token_id)
+    ids_BT = pad_sequences(rows, length, 0 if pad_token_id is None else pad_token_id, width)
     mask_BT = np.arange(length)[None, :] < np.asarray(lengths, np.int64)[:, None]
     return {"input_ids": ids_BT, "attention_mask": mask_BT.astype(np.int32)}

@@ -22,9 +22,12 @@ SENTENCEPIECE_FILES = ("spm.model", LLAMA_FILE, "spiece.model", "sentencepiece.b
 HUGGINGFACE_FILE = "tokenizer.json"
 # BERT's vocabulary; then a BPE's as Hugging Face named it, and as OpenAI did, GPT-2's and GPT-1's.
 VOCABULARY_FILES = ("vocab.txt", "vocab.json", "encoder.json", "encoder_bpe_40000.json")
+WORDS_FILE = "words.txt"  # of a tokeniser that reads characters
+ELMO_OPTIONS = "options.json"  # of a published model that does, which may have no vocabulary
 # Our own file first; then tokenizer.json, which holds everything, before the older layouts.
 KNOWN_FILES = (
-    SENTENCEPIECE_FILES[0], HUGGINGFACE_FILE, *SENTENCEPIECE_FILES[1:], *VOCABULARY_FILES
+    SENTENCEPIECE_FILES[0], HUGGINGFACE_FILE, *SENTENCEPIECE_FILES[1:], *VOCABULARY_FILES,
+    WORDS_FILE, ELMO_OPTIONS
 )  # fmt: skip
 CONFIG_FILE = "tokenizer_config.json"
 
@@ -191,10 +194,12 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
     Known are sentencepiece models, tokenizer.json, BERT's vocab.txt, and vocab.json with merges.txt
     of GPT-1 or of a byte-level BPE (OpenAI's names, encoder.json and vocab.bpe, too), each with the
-    tokenizer_config.json beside it.
+    tokenizer_config.json beside it; and words.txt of one that reads characters, or nothing but
+    ELMo's options.json.
     Raises InputError where there is no such folder, no known file in it, or the file is broken.
     """
     # Imported here: these modules import this one, and no package is needed by the other.
+    from flaxformers_edu.text.characters import CharacterTokenizer
     from flaxformers_edu.text.huggingface import HuggingFaceTokenizer
     from flaxformers_edu.text.sentencepiece import SentencePieceTokenizer
     from flaxformers_edu.text.vocabularies import bert_tokenizer, bpe_tokenizer
@@ -212,6 +217,10 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         if not found:
             raise InputError(f"no tokeniser in {folder}: expected one of {', '.join(KNOWN_FILES)}")
         path = found[0]
+    if path.name == WORDS_FILE:
+        return CharacterTokenizer.from_file(path)
+    if path.name == ELMO_OPTIONS:
+        return CharacterTokenizer()
     if path.suffix == ".txt":
         return bert_tokenizer(path)
     if path.name in VOCABULARY_FILES:

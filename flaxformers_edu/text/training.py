@@ -6,6 +6,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from flaxformers_edu.errors import InputError, unknown_name
+from flaxformers_edu.text.characters import train_words
 from flaxformers_edu.text.huggingface import HuggingFaceTokenizer
 from flaxformers_edu.text.sentencepiece_training import train_sentencepiece
 from flaxformers_edu.text.tokenizer import Tokenizer
@@ -18,7 +19,7 @@ from flaxformers_edu.text.vocabularies import (
     wordpiece,
 )
 
-KINDS = ("unigram", "bpe", "albert", "wordpiece", "byte_bpe", "gpt2", "characters")
+KINDS = ("unigram", "bpe", "albert", "wordpiece", "byte_bpe", "gpt2", "characters", "elmo")
 
 
 def train_tokenizer(
@@ -32,7 +33,7 @@ def train_tokenizer(
 ) -> Tokenizer:
     """A tokeniser of a kind: sentencepiece's unigram or bpe (`byte_fallback`), ALBERT's unigram or
     BERT's wordpiece (`lower_case`, `strip_accents`), a byte-level BPE with RoBERTa's special tokens
-    (byte_bpe) or with GPT-2's one (gpt2), or characters.
+    (byte_bpe) or with GPT-2's one (gpt2), characters, or words that are spelt (elmo).
 
     Raises InputError for an unknown kind, an empty corpus, a vocab_size that does not suit it.
     """
@@ -48,6 +49,8 @@ def train_tokenizer(
         return train_gpt2_bpe(texts, vocab_size=vocab_size)
     if kind == "characters":
         return train_characters(texts, vocab_size=vocab_size)
+    if kind == "elmo":
+        return train_words(texts, vocab_size=vocab_size)
     if kind == "albert":
         preparation = {"do_lower_case": lower_case, "keep_accents": not strip_accents}
         return train_sentencepiece(

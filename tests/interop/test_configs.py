@@ -11,10 +11,13 @@ from flaxformers_edu.interop.configs import TRAINING, comes_to
 from flaxformers_edu.layers.positions import RopeScaling
 from tests.interop.folders import CONFIGS
 
+WITHOUT_FORMAT = (models.TransformerConfig, models.Seq2SeqConfig, models.AWDLSTMConfig)
+OF_OPTIONS = (models.ElmoConfig,)
+"""Described by options.json: see test_elmo."""
 FAMILIES = tuple(
     config
     for name, config in models.presets().items()
-    if not isinstance(config, models.TransformerConfig) and not name.startswith("gpt3")
+    if not isinstance(config, (*WITHOUT_FORMAT, *OF_OPTIONS)) and not name.startswith("gpt3")
 )
 
 
@@ -51,7 +54,10 @@ def hf(family="bert", **changes):
     [
         ({"vocab_size": 21}, "names no model_type; those known are albert, bert"),
         (hf(model_type="brt"), "unknown architecture .*'brt'; did you mean 'bert'"),
-        (hf(model_type="mamba"), "distilbert, electra, gpt2, gpt_neo, llama, openai-gpt, roberta"),
+        (
+            hf(model_type="mamba"),
+            "distilbert, electra, elmo, gpt2, gpt_neo, llama, openai-gpt, roberta",
+        ),
         (hf(hidden_act="gleu"), "unknown hidden_act of config.json 'gleu'; did you mean 'gelu'"),
         (hf(is_decoder=True), "is_decoder True; only False"),
         (hf(position_embedding_type="relative_key"), "position_embedding_type 'relative_key'"),
