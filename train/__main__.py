@@ -17,6 +17,8 @@ HELP = """usage: python -m train COMMAND ...
                          --init FOLDER begins from a run, or from a Hugging Face folder
   repeat CONFIG --workdir DIR --seeds 3 [--any.field value ...]
                          the same with several seeds: mean and deviation of the scores
+  stages CONFIG --workdir DIR [--STAGE.any.field value ...]
+                         train the stages of a config, each from the one before, and resume
   evaluate DIR [...]     score a run's predictions on a split
   predict DIR --input FILE [...]
                          label the examples of a file, as jsonl
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     commands = {
         "run": run,
         "repeat": repeat,
+        "stages": stages,
         "evaluate": evaluate,
         "predict": predict,
         "generate": generate,
@@ -98,6 +101,13 @@ def repeat(arguments: list[str]) -> int:
     usage = "--workdir DIR --seeds 3"
     given = config_and_options("repeat", arguments, lambda _: command.Repeat(), usage=usage)
     return command.repeat(given.experiment, given.options)
+
+
+def stages(arguments: list[str]) -> int:
+    """Stages CONFIG --workdir DIR [--STAGE.any.field value ...]."""
+    from train.commands import stages as command
+
+    return command.stages(arguments)
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -168,7 +178,9 @@ if __name__ == "__main__":
     # The checkout's root first: `train` and `configs` are run from it, wherever it is called from.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if {"sweep", "repeat"} & set(sys.argv[1:2]) and not {"--help", "--dry-run"} & set(sys.argv):
+    if {"sweep", "repeat", "stages"} & set(sys.argv[1:2]) and not {"--help", "--dry-run"} & set(
+        sys.argv
+    ):
         from train.allocator import restart_with_large_pages
 
         restart_with_large_pages()

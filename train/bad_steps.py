@@ -108,8 +108,8 @@ def guarded(
     that it would have led to.
     """
 
-    def guarded_update(state: Any, *arguments: Any) -> tuple[Any, dict[str, Array]]:
-        new, metrics = update(state, *arguments)
+    def guarded_update(state: Any, *arguments: Any, **more: Any) -> tuple[Any, dict[str, Array]]:
+        new, metrics = update(state, *arguments, **more)
         guard = state.guard
         bad = is_bad(guard.means, metrics, policy)
         now = {name: metrics[name] for name in WATCHED}

@@ -8,14 +8,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from flaxformers_edu.sharding import batch_sharding
 from train import peers
 from train.compiled import CompiledStep
 from train.examples import EncodedExamples, Examples
-from train.experiment import Decoding
+from train.experiment import Decoding, carries
 from train.pipeline import Batching, EvaluationBatch, evaluation_batches
 from train.placement import on_host, place_whole, rows_multiple
 from train.prepare import Run
-from train.step import make_eval_step, make_predict_step
+from train.step import make_carried_eval_step, make_eval_step, make_predict_step
+from train.streams import EVALUATION_STREAMS, evaluation_windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +75,18 @@ class Evaluator:
         self.objective = experiment.objective
         self._batching = evaluation_batching(experiment.batching)
         self._collate = self.objective.collate(experiment.model)
-        self._eval_step = CompiledStep(make_eval_step(run.model, self.objective))
+        make = make_carried_eval_step if carries(self.objective) else make_eval_step
+        self._eval_step = CompiledStep(make(run.model, self.objective))
         if self.objective.predicts and not self.objective.generates:
             self._predict_step = CompiledStep(make_predict_step(run.model, self.objective))
 
     def loss(self, params: Any, split: Split) -> dict[str, float]:
         """Mean loss over all tokens of the split, and what its counts say."""
+        if carries(self.objective):
+            return self._measures(self._losses_of_streams(params, split))
         batches = self._batches(split)
-        return self._measures([self._compiled(self._eval_step, params, batch) for batch in batches])
+        losses = [self._compiled(self._eval_step, params, batch.arrays) for batch in batches]
+        return self._measures(losses)
 
     def predict(self, params: Any, split: Split, decoding: Decoding) -> list[Any]:
         """The outcome of each example, in their order; `decoding` is for those that are texts."""
@@ -105,7 +111,7 @@ class Evaluator:
         """Mean loss and outcomes, in one pass; for objectives that predict and do not generate."""
         losses, found = [], _Rows(split)
         for batch in self._batches(split):
-            loss, predicted = self._compiled(self._predict_step, params, batch)
+            loss, predicted = self._compiled(self._predict_step, params, batch.arrays)
             losses.append(loss)
             found.add(batch, predicted)
         return self._measures(losses), self._outcomes(found, split)
@@ -148,12 +154,27 @@ class Evaluator:
             scores |= {f"{metric}_{name}": value for metric, value in found.items()}
         return scores, outcomes
 
-    def _compiled(self, step: CompiledStep, params: Any, batch: EvaluationBatch) -> Any:
-        arrays = place_whole(batch.arrays, self.mesh)
+    def _losses_of_streams(self, params: Any, split: Split) -> list[Any]:
+        """The loss of each batch; what is remembered goes from each to the next."""
+        multiple = rows_multiple(self.mesh)
+        rows = -(-EVALUATION_STREAMS // multiple) * multiple
+        lies = batch_sharding(self.mesh)
+        length = self.run.experiment.batching.max_source_length
+        losses, carried = [], self.objective.start(self.run.model, rows)
+        for arrays in evaluation_windows(split.rows, self._collate, length, rows):
+            self._check()
+            with jax.set_mesh(self.mesh):
+                carried = jax.tree.map(lambda x: jax.device_put(x, lies), carried)
+                loss, carried = self._compiled(self._eval_step, (params, carried), dict(arrays))
+            losses.append(loss)
+        return losses
+
+    def _compiled(self, step: CompiledStep, state: Any, batch: dict[str, np.ndarray]) -> Any:
+        arrays = place_whole(batch, self.mesh)
         if not step.knows(arrays):
-            step.compile(params, arrays)
+            step.compile(state, arrays)
             peers.meet()  # collectives wait for slower compilers, but not long
-        return step(params, arrays)
+        return step(state, arrays)
 
     def _measures(self, losses: list[Any]) -> dict[str, float]:
         total = losses[0]

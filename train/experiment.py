@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -77,8 +78,48 @@ class Objective(Protocol):
     ) -> Any: ...
 
     def measures(self, means: dict[str, float]) -> dict[str, float]:
-        """What the mean loss and its counts say, in the terms of this objective."""
+        """What the mean loss and its counts say, in the terms of this objective.
+
+        An objective whose batches are to move the parameters more or less than others has
+        `update_factor(batch)`, too: a number that multiplies the learning rate. One whose training
+        changes as it goes on has `scheduled(batch, updates)`: the batch with what depends on the
+        number of updates made, in arrays whose first axis is the rows.
+        """
         ...
+
+
+class CarryingObjective(Objective, Protocol):
+    """What the trainer knows of an objective whose batches follow each other.
+
+    A corpus is read as parallel streams (`train/streams.py`): row b of a batch goes on where row b
+    of the batch before ended, with what the model remembers. That is part of the training state.
+    """
+
+    def start(self, model: nn.Module, rows: int) -> Any:
+        """What is remembered before the first batch: a tree of arrays whose first axis is rows."""
+        ...
+
+    def carried_loss(
+        self,
+        model: nn.Module,
+        params: Any,
+        batch: Mapping[str, Array],
+        dropout_key: Array | None,
+        carried: Any,
+    ) -> tuple[Any, Any]:
+        """The loss, and what is remembered after the batch; batch["begins"] says which rows forget
+        what is before them.
+        """
+        ...
+
+    def lengths(self, rng: np.random.Generator, longest: int, number: int) -> np.ndarray:
+        """Lengths of the windows of so many batches in turn, [number], from 1 to longest."""
+        ...
+
+
+def carries(objective: Any) -> bool:
+    """Whether an objective is a CarryingObjective."""
+    return hasattr(objective, "carried_loss")
 
 
 class PredictingObjective(Objective, Protocol):
@@ -121,7 +162,7 @@ class GenerativeObjective(PredictingObjective, Protocol):
 
 
 TokenizerKind = Literal[
-    "unigram", "bpe", "albert", "wordpiece", "byte_bpe", "gpt2", "characters", "folder"
+    "unigram", "bpe", "albert", "wordpiece", "byte_bpe", "gpt2", "characters", "elmo", "folder"
 ]
 
 
@@ -132,7 +173,8 @@ class TokenizerSpec:
     kind: TokenizerKind = "unigram"
     """Trained on the training split: unigram, bpe (sentencepiece), albert (unigram with ALBERT's
     template), wordpiece (BERT's), byte_bpe (RoBERTa's), gpt2 (the same with <|endoftext|> alone, as
-    id 0), characters (after <|endoftext|> and <unk>); folder: taken as it is."""
+    id 0), characters (after <|endoftext|> and <unk>), elmo (words spelt in
+    characters, and a vocabulary of words for the output); folder: taken as it is."""
     folder: str = ""
     """For kind folder: where spm.model, tokenizer.json, vocab.txt or vocab.json lies."""
     max_examples: int = 1_000_000
@@ -210,6 +252,10 @@ class Experiment:
     ema_decay: float = 0.0
     """Evaluate an exponential moving average of the parameters with this decay; 0: the last ones.
     It stands in for the paper's averaging of checkpoints (section 6.1)."""
+    nt_asgd: int = 0
+    """Averaging that is triggered (NT-ASGD; Merity et al. 2017, section 3.1): once an evaluation is
+    no better than the best of those more than so many before it, the mean of all parameters from
+    there on is evaluated and kept; 0: never."""
     noise_scale: bool = False
     """Measure the gradient noise scale (the critical batch size, in tokens) from the parts of an
     accumulated step, and log it; accumulation must be 2 or more."""
@@ -245,7 +291,7 @@ class Experiment:
         for field in ("steps", "accumulation", *every, "keep_last"):
             if getattr(self, field) < 1:
                 raise InputError(f"{field} is {getattr(self, field)}; it must be at least 1")
-        for field in ("seed", "eval_examples", "keep_every", "patience"):
+        for field in ("seed", "eval_examples", "keep_every", "patience", "nt_asgd"):
             if getattr(self, field) < 0:
                 raise InputError(f"{field} is {getattr(self, field)}; it must be 0 or more")
         parse_steps(self.profile)
@@ -257,6 +303,12 @@ class Experiment:
                 "it must be at least 2"
             )
 
+        if self.nt_asgd and self.ema_decay:
+            raise InputError(
+                f"nt_asgd is {self.nt_asgd} and ema_decay {self.ema_decay}: there is one average; "
+                "set one of the two to 0"
+            )
+        self._check_streams()
         full = self.batching.ramp.full
         if self.accumulation % full and full % self.accumulation:
             raise InputError(
@@ -264,13 +316,42 @@ class Experiment:
                 f"{full}, or be a multiple of it"
             )
 
+    def _check_streams(self) -> None:
+        """Refuses what streams of text cannot have."""
+        if not carries(self.objective):
+            return
+        batching = self.batching
+        for field, given in (("packing", batching.packing), ("a ramp", batching.ramp.full > 1)):
+            if given:
+                raise InputError(f"batching has {field}, but text is read as streams: unset it")
+        if self.accumulation > 1 and self.streams % self.accumulation:
+            raise InputError(
+                f"accumulation is {self.accumulation}; it must divide the {self.streams} streams "
+                "(batching.tokens_per_batch / max_source_length)"
+            )
+        if self.streams < 1:
+            raise InputError(
+                f"batching.tokens_per_batch={batching.tokens_per_batch} is not one window of "
+                f"max_source_length={batching.max_source_length}"
+            )
+
     @property
-    def state_parts(self) -> dict[str, bool]:
-        """The optional parts of its training state."""
+    def streams(self) -> int:
+        """Rows of a batch where text is read as streams; 0 for other objectives."""
+        if not carries(self.objective):
+            return 0
+        return self.batching.tokens_per_batch // self.batching.max_source_length
+
+    @property
+    def state_parts(self) -> dict[str, Any]:
+        """The optional parts of its training state, as `create_state` takes them."""
+        start = partial(self.objective.start, rows=self.streams) if self.streams else None
         return {
-            "ema": self.ema_decay > 0,
+            "ema": self.ema_decay > 0 or self.nt_asgd > 0,
+            "triggered": self.nt_asgd > 0,
             "guard": self.bad_steps.guarded,
             "noise": self.noise_scale,
+            "start": start,
         }
 
 

@@ -26,7 +26,9 @@ from train.state import TrainState
 
 OWN = (
     *("num_labels", "dropout", "embedding_dropout", "attention_dropout", "classifier_dropout"),
-    *("layout", "remat", "attention_implementation", "dtype"),
+    *("layout", "remat", "attention_implementation", "dtype", "unroll", "head"),
+    *("input_dropout", "weight_dropout", "hidden_dropout", "output_dropout", "classifier_size"),
+    *("chunk_length", "pooled_length"),
 )
 """Fields of a model's config that are the task's or the machine's: they stay as they were."""
 
@@ -87,7 +89,7 @@ def look(folder: str, task: str) -> Origin:
         run = open_finished(path)
         config = getattr(run.experiment.model, "student", run.experiment.model)
         return Origin(path, config, run.experiment.objective.task, path / TOKENIZER, run)
-    if not (path / CONFIG).is_file():
+    if not (path / CONFIG).is_file() and not interop.is_elmo(path):
         raise InputError(f"{folder} is no folder to begin from: it has no {CONFIG}")
     return Origin(path, interop.pretrained_config(path, task), task, path, None)
 

@@ -2,13 +2,15 @@
 
 import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from flaxformers_edu.sharding import check_lengths
-from train import initial, patience, peers
+from train import averaging, initial, patience, peers
 from train.assemble import assemble
 from train.checkpoint import steps_in
 from train.compiled import CompiledStep
@@ -23,6 +25,7 @@ from train.prepare import check_folder, open_for_training, write_config
 from train.profiling import Profiler
 from train.restore import open_checkpoints
 from train.splits import load_splits
+from train.streams import StreamData
 from train.summary import write_summary
 from train.watch import CHECKED, BadStep, Meter, Stopped, StopSignal
 
@@ -76,7 +79,10 @@ class Training:
         multiple = folder.rows_multiple_of or smallest
         self.folder = dataclasses.replace(folder, rows_multiple_of=multiple)
         part, parts = rows_of_process(self.mesh)
-        self.data = TrainData(
+        make: Any = TrainData
+        if experiment.streams:
+            make = partial(StreamData, lengths=objective.lengths)
+        self.data = make(
             self.folder.encode(train_examples, batching),
             objective.collate(experiment.model, packed=batching.packing),
             batching,
@@ -194,6 +200,7 @@ class Training:
     def advance(self) -> None:
         """Steps from where the state stands; numbers are read while the next one is computed."""
         experiment = self.experiment
+        self.begin_averaging()
         batches = self.data.iterate(self.start + self.offset, experiment.steps + self.offset)
         for step in range(self.start + 1, experiment.steps + 1):
             with jax.set_mesh(self.mesh):
@@ -217,6 +224,7 @@ class Training:
                 if self.out_of_patience():
                     self.log.say(f"stopped at step {step:,}: nothing better was found lately")
                     return
+                self.begin_averaging()
             if self.stop.due():
                 try:
                     self.meter.check()
@@ -277,6 +285,17 @@ class Training:
         """Whether evaluations have not found anything better for as long as that is waited for."""
         workdir = self.folder.workdir
         return peers.first_decides(lambda: patience.is_out(self.experiment, workdir))
+
+    def begin_averaging(self) -> None:
+        """Averages from here on, if evaluations have triggered it and it has not begun."""
+        averaged = self.state.averaged
+        if averaged is None or int(averaged) >= 0:
+            return
+        workdir = self.folder.workdir
+        if peers.first_decides(lambda: averaging.is_due(self.experiment, workdir)):
+            none_yet = jax.device_put(np.int32(0), averaged.sharding)
+            self.state = dataclasses.replace(self.state, averaged=none_yet)
+            self.log.say(f"step {int(self.state.step):>6}: parameters are averaged from here on")
 
     def validate(self, step: int) -> None:
         """Validation loss and scores, noted with the checkpoint."""

@@ -124,7 +124,31 @@ class Batching:
         )
 
 
-class TrainData:
+class Batches:
+    """Batches by step."""
+
+    def batch_at(self, step: int) -> Arrays:
+        """This process's rows of batch `step`: name -> array [rows / process_count, ...]."""
+        raise NotImplementedError
+
+    def iterate(
+        self,
+        start_step: int = 0,
+        stop_step: int | None = None,
+        *,
+        num_threads: int = 2,
+        prefetch: int = 8,
+    ) -> Iterator[Arrays]:
+        """Batches start_step, start_step + 1, ... made ahead of time by grain's threads."""
+        import grain  # a second to import, which `--help` need not wait for
+
+        stop_step = sys.maxsize if stop_step is None else stop_step
+        options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
+        dataset = grain.MapDataset.range(start_step, stop_step).map(self.batch_at)
+        return iter(dataset.to_iter_dataset(options))
+
+
+class TrainData(Batches):
     """Training batches by step: endless, reshuffled every epoch, the same after every resume."""
 
     def __init__(
@@ -255,22 +279,6 @@ class TrainData:
         else:
             chosen = [self.examples[i] for i in mine]
         return self.collate(chosen, rows, batch.bucket)
-
-    def iterate(
-        self,
-        start_step: int = 0,
-        stop_step: int | None = None,
-        *,
-        num_threads: int = 2,
-        prefetch: int = 8,
-    ) -> Iterator[Arrays]:
-        """Batches start_step, start_step + 1, ... made ahead of time by grain's threads."""
-        import grain  # a second to import, which `--help` need not wait for
-
-        stop_step = sys.maxsize if stop_step is None else stop_step
-        options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
-        dataset = grain.MapDataset.range(start_step, stop_step).map(self.batch_at)
-        return iter(dataset.to_iter_dataset(options))
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ def make_pmap_step(
     def train_step(state: TrainState, batch: Mapping[str, Array]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         key = jax.random.fold_in(key, jax.lax.axis_index("devices"))
-        grads, loss = jax.lax.psum(gradients(state.params, batch, key), "devices")
+        if hasattr(objective, "scheduled"):
+            batch = objective.scheduled(batch, state.updates)
+        grads, loss = jax.lax.psum(gradients(state.params, batch, key)[0], "devices")
         return update(state, grads, loss)
 
     return train_step

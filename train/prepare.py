@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,14 @@ from flaxformers_edu.text.tokenizer import Tokenizer, load_tokenizer
 from flaxformers_edu.text.training import train_tokenizer
 from train.encoding import encode_examples
 from train.examples import EncodedExamples, Examples
-from train.experiment import Experiment, TokenizerSpec, check_same_run, from_json, to_json
+from train.experiment import (
+    Experiment,
+    TokenizerSpec,
+    carries,
+    check_same_run,
+    from_json,
+    to_json,
+)
 from train.log import write_atomically
 from train.pipeline import Batching
 
@@ -45,6 +53,8 @@ class Run:
                 that is not as the objective needs it.
         """
         objective, limit = self.experiment.objective, batching.max_source_length
+        if carries(objective):  # texts of any length are read window by window
+            batching = Batching(max_source_length=sys.maxsize)
         if hasattr(objective, "encode_corpus"):
             rows = objective.encode_corpus(
                 examples, self.tokenizer, max_length=limit, seed=self.experiment.seed

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int
 
 from flaxformers_edu.optim.noise_scale import NOISE
 from flaxformers_edu.optim.running import RunningMean
-from flaxformers_edu.sharding import parameter_shardings
+from flaxformers_edu.sharding import batch_sharding, parameter_shardings
 from train.bad_steps import Guard
 
 
@@ -31,6 +31,10 @@ class TrainState:
     """What the policy for bad steps keeps; None where it judges nothing."""
     noise: RunningMean | None = None
     """Running means of the gradient's noise and signal; None where they are not measured."""
+    averaged: Int[Array, ""] | None = None
+    """Where averaging is triggered: updates whose mean `ema` is; -1 before, when it is the last."""
+    carried: Any = None
+    """What an objective remembers from batch to batch: arrays whose first axis is its rows."""
 
     @property
     def updates(self) -> Int[Array, ""]:
@@ -55,11 +59,12 @@ def create_state(
     mesh: Mesh,
     *,
     seed: int,
-    **parts: bool,
+    **parts: Any,
 ) -> TrainState:
     """The state of step 0: every array is made where it belongs on the mesh.
 
-    parts: which of its optional parts it has, as `Experiment.state_parts` says: ema, guard, noise.
+    parts: which of its optional parts it has, as `Experiment.state_parts` says: ema, triggered,
+    guard, noise; and `start`, the function from the model to what is carried.
     """
     initialise = make_initialise(model, optimizer, mesh, **parts)
     with jax.set_mesh(mesh):
@@ -67,7 +72,7 @@ def create_state(
 
 
 def make_initialise(
-    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, **parts: bool
+    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, **parts: Any
 ) -> Callable[[Array], TrainState]:
     """The function from a key to the state of step 0, jitted; `parts` as for `create_state`."""
     _, shardings = _plan(model, optimizer, mesh, parts)
@@ -75,7 +80,7 @@ def make_initialise(
 
 
 def abstract_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, **parts: bool
+    model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh, **parts: Any
 ) -> TrainState:
     """Shapes, types and shardings of the state, for restoring a checkpoint into.
 
@@ -105,8 +110,10 @@ def _initial(
     key: Array,
     *,
     ema: bool = False,
+    triggered: bool = False,
     guard: bool = False,
     noise: bool = False,
+    start: Callable[[nn.Module], Any] | None = None,
 ) -> TrainState:
     params = nn.meta.unbox(model.init(key, **model.dummy_inputs())["params"])
     # A copy: the same buffer cannot be donated twice.
@@ -118,6 +125,8 @@ def _initial(
         ema=average,
         guard=Guard.initial() if guard else None,
         noise=RunningMean.of(*NOISE) if noise else None,
+        averaged=jnp.full((), -1, jnp.int32) if triggered else None,
+        carried=None if start is None else start(model),
     )
 
 
@@ -125,7 +134,7 @@ def _plan(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
-    parts: Mapping[str, bool],
+    parts: Mapping[str, Any],
 ) -> tuple[TrainState, Any]:
     """Shapes first, shardings second; allocation is the caller's third."""
     boxed = abstract_params(model)
@@ -154,5 +163,6 @@ def _plan(
         params=of_params,
         opt_state=of_optimizer,
         ema=None if abstract.ema is None else of_params,
+        carried=jax.tree.map(lambda _: batch_sharding(mesh), abstract.carried),
     )
     return abstract, shardings

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from flaxformers_edu.optim import match_paths, noise_scale
 from train.bad_steps import BadSteps, guarded
-from train.experiment import Objective, PredictingObjective
+from train.experiment import CarryingObjective, Objective, PredictingObjective
 from train.state import TrainState
 
 Metrics = dict[str, Array]
@@ -46,6 +46,8 @@ def make_train_step(
 
     Parameters whose names match `frozen` are constants: the backward pass ends above them.
 
+    Of an objective that carries state, `state.carried` goes into a step and comes out of it.
+
     The state must have what `measure_noise` (for at least two parts) and `bad_steps` keep in it.
     """
     gradients = make_gradients(model, objective, frozen)
@@ -56,28 +58,37 @@ def make_train_step(
     if bad_steps is not None and bad_steps.guarded:
         update = guarded(update, bad_steps)
 
-    def accumulated(params: Any, batch: Mapping[str, Array], key: Array) -> tuple[Any, Any]:
+    def accumulated(
+        params: Any, batch: Mapping[str, Array], key: Array, carried: Any
+    ) -> tuple[tuple[Any, ...], Any]:
         rows = len(jax.tree.leaves(batch)[0])
         number = accumulation(rows) if callable(accumulation) else accumulation
         if number == 1:
-            return gradients(params, batch, key)
+            return gradients(params, batch, key, carried)
         # Interleaved rows, so that every part lies on all devices as the whole did.
-        parts = jax.tree.map(
-            lambda x: x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1), dict(batch)
+        batches, memories = jax.tree.map(
+            lambda x: x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1), (dict(batch), carried)
         )
-        keys = jax.random.split(key, number)
-        shapes = jax.eval_shape(gradients, params, jax.tree.map(lambda x: x[0], parts), key)
+        parts = (batches, jax.random.split(key, number), memories)
+        first = jax.tree.map(lambda x: x[0], parts)
+        shapes, _ = jax.eval_shape(gradients, params, *first)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-        def add(total: Any, part: Any) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, gradients(params, *part)), None
+        def add(total: Any, part: Any) -> tuple[Any, Any]:
+            found, after = gradients(params, *part)
+            return jax.tree.map(jnp.add, total, found), after
 
-        return jax.lax.scan(add, zeros, (parts, keys))[0]
+        found, memories = jax.lax.scan(add, zeros, parts)
+        return found, jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(rows, *x.shape[2:]), memories)
 
     @partial(jax.jit, donate_argnums=0, out_shardings=(shardings, None))
     def train_step(state: TrainState, batch: Mapping[str, Array]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        new, metrics = update(state, *accumulated(state.params, batch, key))
+        if hasattr(objective, "scheduled"):
+            batch = objective.scheduled(batch, state.updates)
+        found, carried = accumulated(state.params, batch, key, state.carried)
+        factor = objective.update_factor(batch) if hasattr(objective, "update_factor") else None
+        new, metrics = update(state, *found, carried=carried, factor=factor)
         return new, metrics | real_tokens(batch)
 
     return train_step
@@ -96,9 +107,9 @@ def real_tokens(batch: Mapping[str, Array]) -> Metrics:
 def measured_parts(gradients: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, ...]]:
     """The gradients of a part, and what its size and its norm say of the noise."""
 
-    def measured(params: Any, batch: Mapping[str, Array], key: Array) -> tuple[Any, ...]:
-        grads, loss = gradients(params, batch, key)
-        return grads, loss, noise_scale.Parts.of(grads, loss.weight)
+    def measured(*arguments: Any) -> tuple[tuple[Any, ...], Any]:
+        (grads, loss), carried = gradients(*arguments)
+        return (grads, loss, noise_scale.Parts.of(grads, loss.weight)), carried
 
     return measured
 
@@ -109,10 +120,10 @@ def measured_noise(
     """An update (state, grads, loss, parts) whose metrics have the gradient's noise scale."""
 
     def measured(
-        state: TrainState, grads: Any, loss: Any, parts: noise_scale.Parts
+        state: TrainState, grads: Any, loss: Any, parts: noise_scale.Parts, **more: Any
     ) -> tuple[TrainState, Metrics]:
         assert state.noise is not None
-        new, metrics = update(state, grads, loss)
+        new, metrics = update(state, grads, loss, **more)
         found = noise_scale.estimate(parts, metrics["grad_norm"] ** 2, loss.weight)
         known = jnp.isfinite(found["noise_trace"])
         noise = state.noise.add(found, noise_scale.WINDOW, where=known)
@@ -125,21 +136,31 @@ def measured_noise(
 def make_gradients(
     model: nn.Module, objective: Objective, frozen: Sequence[str] = ()
 ) -> Callable[..., tuple[Any, Any]]:
-    """(params, batch, key) -> (gradients of the loss's sum, the loss), to be added up."""
+    """(params, batch, key, what is carried) -> (found, what is carried after the batch).
 
-    def gradients(params: Any, batch: Mapping[str, Array], key: Array) -> tuple[Any, Any]:
+    `found` is to be added up: the gradients of the loss's sum, and the loss.
+    """
+
+    def gradients(
+        params: Any, batch: Mapping[str, Array], key: Array, carried: Any = None
+    ) -> tuple[tuple[Any, Any], Any]:
         # Profiles show the forward pass as jvp(loss), the backward pass as transpose(jvp(loss)).
         @jax.named_scope("loss")
-        def loss_sum(params: Any) -> tuple[Array, Any]:
+        def loss_sum(params: Any) -> tuple[Array, tuple[Any, Any]]:
             if frozen:
                 still = match_paths(params, frozen)
                 params = jax.tree.map(
                     lambda p, stands: jax.lax.stop_gradient(p) if stands else p, params, still
                 )
-            loss = objective.loss(model, params, batch, key)
-            return loss.sum, loss
+            if carried is None:
+                loss, after = objective.loss(model, params, batch, key), None
+            else:
+                remembering = cast(CarryingObjective, objective)
+                loss, after = remembering.carried_loss(model, params, batch, key, carried)
+            return loss.sum, (loss, after)
 
-        return jax.grad(loss_sum, has_aux=True)(params)
+        grads, (loss, after) = jax.grad(loss_sum, has_aux=True)(params)
+        return (grads, loss), after
 
     return gradients
 
@@ -148,20 +169,31 @@ def make_update(
     optimizer: optax.GradientTransformation,
     learning_rate: Callable[[Array], Array],
     ema_decay: float = 0.0,
-) -> Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]:
-    """(state, gradients of the loss's sum, the loss) -> (state, metrics): the one division."""
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """(state, gradients of the loss's sum, the loss) -> (state, metrics): the one division.
 
-    def update(state: TrainState, grads: Any, loss: Any) -> tuple[TrainState, Metrics]:
+    Beside these it takes what is `carried` after the batch, and a `factor` on the learning rate.
+    """
+
+    def update(
+        state: TrainState, grads: Any, loss: Any, *, carried: Any = None, factor: Any = None
+    ) -> tuple[TrainState, Metrics]:
         weight = jnp.maximum(loss.weight, 1.0)
         grads = jax.tree.map(lambda g: g / weight.astype(g.dtype), grads)
         with jax.named_scope("optimizer"):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            if factor is not None:
+                updates = jax.tree.map(lambda u: u * factor.astype(u.dtype), updates)
             params = optax.apply_updates(state.params, updates)
-        ema = state.ema
+        ema, averaged = state.ema, state.averaged
         if ema is not None:
-            # Early on, average over what there is: the decay grows as (1 + t) / (10 + t).
-            t = state.updates.astype(jnp.float32)
-            decay = jnp.minimum(ema_decay, (1 + t) / (10 + t))
+            if averaged is None:
+                # Early on, average over what there is: the decay grows as (1 + t) / (10 + t).
+                t = state.updates.astype(jnp.float32)
+                decay = jnp.minimum(ema_decay, (1 + t) / (10 + t))
+            else:
+                averaged = averaged + (averaged >= 0)
+                decay = 1 - 1 / jnp.maximum(averaged, 1).astype(jnp.float32)
             ema = jax.tree.map(lambda old, new: new + decay * (old - new), ema, params)
         metrics = {
             "loss": loss.sum / weight,
@@ -169,11 +201,17 @@ def make_update(
             "grad_norm": optax.tree.norm(grads),
             # After the update: a finite loss may come with an update that is not.
             "param_norm": optax.tree.norm(params),
-            "learning_rate": learning_rate(state.updates),
+            "learning_rate": learning_rate(state.updates) * (1.0 if factor is None else factor),
             **{name: value / weight for name, value in loss.counts.items()},
         }
         new = dataclasses.replace(
-            state, step=state.step + 1, params=params, opt_state=opt_state, ema=ema
+            state,
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema=ema,
+            averaged=averaged,
+            carried=carried,
         )
         return new, metrics
 
@@ -188,6 +226,19 @@ def make_eval_step(
     @jax.jit
     def eval_step(params: Any, batch: Mapping[str, Array]) -> Any:
         return objective.loss(model, params, batch, None)
+
+    return eval_step
+
+
+def make_carried_eval_step(
+    model: nn.Module, objective: CarryingObjective
+) -> Callable[[tuple[Any, Any], Mapping[str, Array]], tuple[Any, Any]]:
+    """((params, carried), batch) -> the loss, and what is carried after the batch."""
+
+    @jax.jit
+    def eval_step(state: tuple[Any, Any], batch: Mapping[str, Array]) -> tuple[Any, Any]:
+        params, carried = state
+        return objective.carried_loss(model, params, batch, None, carried)
 
     return eval_step
 

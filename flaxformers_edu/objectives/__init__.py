@@ -1,6 +1,8 @@
 """Training ideas: how an example is made, what the loss is, how a result is scored."""
 
 from flaxformers_edu.objectives.bert_pretraining import BertPretraining
+from flaxformers_edu.objectives.bidirectional_lm import BidirectionalLM
+from flaxformers_edu.objectives.bptt_lm import BPTTLanguageModel
 from flaxformers_edu.objectives.causal_lm import CausalLM
 from flaxformers_edu.objectives.classification import Classification, Regression
 from flaxformers_edu.objectives.distillation import (
@@ -20,13 +22,17 @@ from flaxformers_edu.objectives.multiple_choice import MultipleChoice
 from flaxformers_edu.objectives.prefix_lm import PrefixLM
 from flaxformers_edu.objectives.question_answering import QuestionAnswering
 from flaxformers_edu.objectives.replaced_tokens import ReplacedTokenDetection
+from flaxformers_edu.objectives.scheduled_sampling import ScheduledSampling
 from flaxformers_edu.objectives.tagging import Tagging
 from flaxformers_edu.objectives.translation import Translation
 
 OBJECTIVES = {
     "causal_lm": CausalLM,
+    "bptt_lm": BPTTLanguageModel,
+    "bidirectional_lm": BidirectionalLM,
     "prefix_lm": PrefixLM,
     "translation": Translation,
+    "scheduled_sampling": ScheduledSampling,
     "masked_lm": MaskedLM,
     "bert_pretraining": BertPretraining,
     "replaced_tokens": ReplacedTokenDetection,
@@ -45,7 +51,9 @@ OBJECTIVES = {
 
 __all__ = [
     "OBJECTIVES",
+    "BPTTLanguageModel",
     "BertPretraining",
+    "BidirectionalLM",
     "CausalLM",
     "Classification",
     "DistilMLM",
@@ -62,6 +70,7 @@ __all__ = [
     "QuestionAnswering",
     "Regression",
     "ReplacedTokenDetection",
+    "ScheduledSampling",
     "Tagging",
     "Translation",
     "chunked_cross_entropy",

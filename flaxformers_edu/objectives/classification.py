@@ -7,6 +7,7 @@ Dims: B rows, C classes.
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -73,6 +74,8 @@ class Classification(OfTexts, OneLabel):
     metrics: tuple[str, ...] = ("accuracy",)
     """What it is judged by: accuracy, f1 (of the last of two labels), macro_f1, matthews. Of
     several, the mean decides which checkpoint is best."""
+    backward: bool = False
+    """Texts are read from their end, for a body that has learnt language in this direction."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,13 +93,15 @@ class Classification(OfTexts, OneLabel):
 
     def encode(
         self, example: Mapping[str, Any], tokenizer: Tokenizer, *, max_length: int
-    ) -> dict[str, list[int]]:
+    ) -> dict[str, list[Any]]:
         """The text or the pair in the model's template, cut to max_length, and its label.
 
         Raises:
             InputError: a field is missing, or the label is not in the set.
         """
         row = encode_texts(tokenizer, *texts_of(example), max_length=max_length)
+        if self.backward:
+            row = {name: values[::-1] for name, values in row.items()}
         return {**row, "labels": [label_of(example, self.labels)]}
 
     def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
@@ -119,15 +124,32 @@ class Classification(OfTexts, OneLabel):
         found = []
         for row in rows:
             probabilities = dict(zip(self.labels, row["probabilities"].tolist(), strict=True))
-            label = max(probabilities, key=lambda name: probabilities[name])
-            found.append({"label": label, "probabilities": probabilities})
+            found.append(outcome_of(probabilities))
         return found
+
+    def averaged(self, outcomes: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        """What several models say together, of each example: the mean of their probabilities."""
+        return [
+            outcome_of(
+                {
+                    name: statistics.fmean(one["probabilities"][name] for one in of_example)
+                    for name in self.labels
+                }
+            )
+            for of_example in zip(*outcomes, strict=True)
+        ]
 
     def score(
         self, outcomes: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
         """The metrics, and their mean where there are several."""
         return score(*self.compared(outcomes, examples), self.metrics)
+
+
+def outcome_of(probabilities: Mapping[str, float]) -> dict[str, Any]:
+    """The likeliest label, and the probability of each."""
+    label = max(probabilities, key=lambda name: probabilities[name])
+    return {"label": label, "probabilities": dict(probabilities)}
 
 
 def collate_classes(

@@ -123,7 +123,21 @@ def next_token_loss(
         deterministic=dropout_key is None,
         rngs={"dropout": dropout_key} if dropout_key is not None else {},
     )
-    labels_BT = batch["labels"]
+    return output_loss(
+        model, params, output, batch["labels"], label_smoothing=label_smoothing, chunks=chunks
+    )
+
+
+def output_loss(
+    model: nn.Module,
+    params: Any,
+    output: Any,
+    labels_BT: Int[Array, "B T"],
+    *,
+    label_smoothing: float = 0.0,
+    chunks: int = 1,
+) -> Loss:
+    """`cross_entropy` of a language model's output: of its logits, or of its states in chunks."""
     if chunks == 1:
         return cross_entropy(output.logits, labels_BT, label_smoothing)
     head: Any = model

@@ -9,6 +9,7 @@ scanned): a parameter's depth is then a vector along that axis.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from flaxformers_edu.optim.paths import map_with_names
+from flaxformers_edu.optim.paths import map_with_names, match_paths
 
 LAYER = re.compile(r"(^|/)layers/((?P<index>\d+)/)?")
 """A layer of a stack; without an index, all of them."""
@@ -39,7 +40,7 @@ def number_of_layers(params: Any) -> int:
     return max(numbers)
 
 
-def depths(params: Any) -> Any:
+def depths(params: Any, head: Sequence[str] = ()) -> Any:
     """The depth of each parameter, from the input: a tree of arrays that broadcast with `params`.
 
     Embeddings lie at 0, layer i of n at i + 1, parameters that layers share at n, and all else
@@ -47,13 +48,20 @@ def depths(params: Any) -> Any:
 
     Args:
         params: nested dicts of arrays or shapes, under the names that this library's models give.
+        head: patterns of what counts as the head wherever it lies, such as a table of tokens that
+            is the output layer of a language model, too.
 
     Returns:
         Arrays of int32: [] or, of stacked layers, [n, 1, ...] of the rank of the parameter.
+
+    Raises:
+        InputError: a pattern covers no parameter.
     """
     top = number_of_layers(params) + 1
 
-    def depth(name: str, leaf: Any) -> np.ndarray:
+    def depth(name: str, leaf: Any, is_head: bool) -> np.ndarray:
+        if is_head:
+            return np.asarray(top, np.int32)
         if layer := LAYER.search(name):
             if layer["index"] is not None:
                 return np.asarray(int(layer["index"]) + 1, np.int32)
@@ -63,10 +71,12 @@ def depths(params: Any) -> Any:
             return np.asarray(top - 1, np.int32)
         return np.asarray(0 if EMBEDDINGS.search(name) else top, np.int32)
 
-    return map_with_names(depth, params)
+    return map_with_names(depth, params, match_paths(params, head))
 
 
-def layer_factors(params: Any, decay: float, *, above_layers: int = 2) -> Any:
+def layer_factors(
+    params: Any, decay: float, *, above_layers: int = 2, head: Sequence[str] = ()
+) -> Any:
     """decay^(distance from the top) for each parameter, in the shapes of `depths`.
 
     The top, where the factor is 1, lies `above_layers` steps above the last layer. With 2 these are
@@ -80,12 +90,14 @@ def layer_factors(params: Any, decay: float, *, above_layers: int = 2) -> Any:
         distance = np.where(depth > layers, 0, layers + above_layers - depth)
         return np.asarray(decay**distance, np.float32)
 
-    return jax.tree.map(factor, depths(params))
+    return jax.tree.map(factor, depths(params, head))
 
 
-def scale_by_depth(params: Any, decay: float) -> optax.GradientTransformation:
-    """Updates times `layer_factors(params, decay)`."""
-    factors = layer_factors(params, decay)
+def scale_by_depth(
+    params: Any, decay: float, *, above_layers: int = 2, head: Sequence[str] = ()
+) -> optax.GradientTransformation:
+    """Updates times the `layer_factors` of the same arguments."""
+    factors = layer_factors(params, decay, above_layers=above_layers, head=head)
 
     def scale(updates: Any, _: Any) -> Any:
         return jax.tree.map(

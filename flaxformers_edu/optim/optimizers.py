@@ -15,6 +15,7 @@ from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.optim.depth import scale_by_depth
 from flaxformers_edu.optim.matrices import as_matrices, axes_of, per_layer
 from flaxformers_edu.optim.paths import map_with_names, match_paths
+from flaxformers_edu.optim.unfreezing import starts, unfreezing
 
 Name = Literal["adamw", "lamb", "lars", "adafactor", "lion", "muon", "sgd"]
 
@@ -61,6 +62,18 @@ class Optimizer:
     layer_decay: float = 1.0
     """Rate of a layer as a part of that of the layer above it, down to the embeddings; the head has
     the full rate (ELECTRA's fine-tuning: 0.8, and 0.9 for 24 layers). 1: the same for all."""
+    layer_decay_above: int = 2
+    """Steps of layer_decay from the last layer to the head: 2 in ELECTRA; 1 in ULMFiT, whose
+    layer_decay is 1 / 2.6."""
+    head: tuple[str, ...] = ()
+    """What counts as the head for layer_decay and unfreeze_every, by regular expressions on names:
+    a table of tokens that is the output layer of a language model, too."""
+    unfreeze_every: int = 0
+    """Gradual unfreezing: the head moves from the first update, and one layer more after every so
+    many, from the last to the embeddings (Howard & Ruder 2018: an epoch). 0: all move."""
+    unfreeze_at: tuple[tuple[str, int], ...] = ()
+    """The first update at which parameters move, counted from 0, by regular expressions on names;
+    of several that match, the last, and before unfreeze_every."""
 
     def __post_init__(self) -> None:
         """Refuses what no run could use.
@@ -84,6 +97,16 @@ class Optimizer:
             raise InputError(
                 f"optimizer.layer_decay={self.layer_decay} must be above 0 and at most 1"
             )
+        for field, least in (("layer_decay_above", 1), ("unfreeze_every", 0)):
+            if getattr(self, field) < least:
+                raise InputError(
+                    f"optimizer.{field}={getattr(self, field)} must be at least {least}"
+                )
+        for pattern, update in self.unfreeze_at:
+            if update < 0:
+                raise InputError(
+                    f"optimizer.unfreeze_at gives {pattern!r} {update}; it must be 0 or more"
+                )
         for pattern, factor in self.rate_factors:
             if not 0 <= factor < float("inf"):
                 raise InputError(
@@ -117,8 +140,8 @@ class Optimizer:
             params: nested dicts of arrays or of `jax.ShapeDtypeStruct`; names and ranks matter.
 
         Raises:
-            InputError: a pattern of `no_decay`, `muon_matrices`, `rate_factors` or `frozen` covers
-                no parameter, or `frozen` covers all.
+            InputError: a pattern covers no parameter, `frozen` covers all, or there are no layers
+                to unfreeze.
         """
         parts = [self._moving(learning_rate, params)]
         if self.frozen:
@@ -129,8 +152,19 @@ class Optimizer:
             rules = {"moving": parts[0], "frozen": optax.set_to_zero()}
             parts = [optax.partition(rules, labels)]
         if self.layer_decay < 1:
-            parts.append(scale_by_depth(params, self.layer_decay))
-        return parts[0] if len(parts) == 1 else optax.chain(*parts)
+            above = self.layer_decay_above
+            parts.append(
+                scale_by_depth(params, self.layer_decay, above_layers=above, head=self.head)
+            )
+        whole = parts[0] if len(parts) == 1 else optax.chain(*parts)
+        if not self._unfreezes:
+            return whole
+        first = starts(params, every=self.unfreeze_every, at=self.unfreeze_at, head=self.head)
+        return unfreezing(whole, first, self.clip_norm)
+
+    @property
+    def _unfreezes(self) -> bool:
+        return bool(self.unfreeze_every or self.unfreeze_at)
 
     def _moving(
         self, learning_rate: optax.ScalarOrSchedule, params: Any
@@ -171,7 +205,7 @@ class Optimizer:
                 muon = _muon(self.momentum, mu_dtype)
                 both = optax.partition({"muon": muon, "adam": adam}, labels)
                 parts = [both, *factors, decay, rate]
-        if self.clip_norm:
+        if self.clip_norm and not self._unfreezes:  # which looks at what moves alone
             parts = [optax.clip_by_global_norm(self.clip_norm), *parts]
         return optax.chain(*parts)
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flaxformers_edu.decoding.loop import reorder_cache
 from flaxformers_edu.layers.positions import RopeScaling
 from flaxformers_edu.models import GPT1Config, GPTConfig, GPTNeoConfig, LlamaConfig
 from tests.trees import random_params
@@ -82,6 +83,6 @@ def assert_cached_decoding_equals_full_recomputation(module, params):
         newest = run(module, params, inputs).logits[:, t - 1].reshape(B, N, -1)
         np.testing.assert_allclose(logits, newest, atol=2e-5)
         parents = generator.integers(0, N, (B, N))
-        cache = cache.reorder(jnp.asarray(parents))
+        cache = reorder_cache(cache, jnp.asarray(parents))
         histories = np.take_along_axis(histories, parents[..., None], axis=1)
         tokens = generator.integers(0, V, (B, N))

@@ -149,3 +149,22 @@ def test_the_gradient_of_an_unknown_number_is_zero():
 def test_bad_input(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_a_text_read_from_its_end():
+    example = {"text": "the quick brown fox", "label": "positive"}
+    rows = [Classification(backward=b).encode(example, PIECES, max_length=5) for b in (False, True)]
+    assert rows[0]["input_ids"] == rows[1]["input_ids"][::-1]
+    assert rows[0]["labels"] == rows[1]["labels"] == [1]
+
+
+def test_several_models_together():
+    """The mean of their probabilities decides, not the number of their votes."""
+    objective = Classification(labels=("no", "yes"))
+
+    def said(*of_yes):
+        return [{"probabilities": {"no": 1 - p, "yes": p}} for p in of_yes]
+
+    found = objective.averaged([said(0.9, 0.4), said(0.4, 0.4), said(0.4, 0.1)])
+    assert [outcome["label"] for outcome in found] == ["yes", "no"]
+    assert found[0]["probabilities"]["yes"] == pytest.approx(1.7 / 3)

@@ -13,16 +13,19 @@ import pytest
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.text.sentences import split_sentences
 from train.sources import (
+    SPLITS,
+    FewExamples,
     Jsonl,
     LongText,
     ParallelFiles,
     StdlibDocs,
+    StdlibPackages,
     TextFile,
     Tfds,
     ToyKorean,
     Tsv,
 )
-from train.sources.stdlib_docs import sentences_of_docstring
+from train.sources.stdlib_docs import PACKAGES, sentences_of_docstring
 
 
 def write(path: Path, text: str) -> str:
@@ -257,3 +260,23 @@ def test_a_long_text_is_cut_once(tmp_path) -> None:
         LongText(file=path, held_out=0).load("train")
     with pytest.raises(InputError, match="there is no train data: set file"):
         LongText().load("train")
+
+
+def test_few_examples_of_another_source():
+    whole = StdlibPackages()
+    few, more = (FewExamples(whole, examples=n, seed=1).load("train") for n in (5, 9))
+    assert more[:5] == few and len(more) == 9
+    assert FewExamples(whole, examples=5, seed=2).load("train") != few
+    assert FewExamples(whole).load("train") is whole.load("train")
+    assert FewExamples(whole, examples=5).load("test") is whole.load("test")
+    with pytest.raises(InputError, match="source.examples is 10000000; it must be from 1 to"):
+        FewExamples(whole, examples=10_000_000).load("train")
+
+
+def test_sentences_of_packages():
+    splits = {split: StdlibPackages().load(split) for split in SPLITS}
+    texts = {split: {example["text"] for example in found} for split, found in splits.items()}
+    assert not texts["train"] & (texts["validation"] | texts["test"])
+    assert len(splits["train"]) > 2000 and len(splits["test"]) > 200
+    for found in splits.values():
+        assert {example["label"] for example in found} == set(PACKAGES)

@@ -266,3 +266,48 @@ def test_the_parts_of_a_step_have_names():
         "jit(train_step)/optimizer/",
     ):
         assert name in text, name
+
+
+def test_a_triggered_average_is_the_mean_from_there_on():
+    """The last parameters before; then the plain mean of those after each update."""
+    step = quadratic.step(optax.sgd(0.1), ema_decay=0.0)
+    state = dataclasses.replace(quadratic.state(optax.sgd(0.1)), averaged=jnp.int32(-1))
+    seen = []
+    for number in range(5):
+        if number == 2:
+            state = dataclasses.replace(state, averaged=jnp.int32(0))
+        state, _ = step(state, quadratic.batch())
+        seen.append(np.asarray(state.params["w"]))
+        expected = seen[-1] if number < 2 else np.mean(seen[2:], axis=0)
+        np.testing.assert_allclose(state.eval_params["w"], expected, rtol=1e-5)
+    assert int(state.averaged) == 3
+
+
+def test_a_factor_on_the_update():
+    """An objective may say that a batch moves the parameters more or less than others."""
+
+    class Halved(quadratic.Quadratic):
+        def update_factor(self, batch):
+            return jnp.float32(0.5)
+
+    whole, _ = quadratic.step(optax.sgd(0.1))(quadratic.state(optax.sgd(0.1)), quadratic.batch())
+    model, objective = None, Halved()
+    halved = make_train_step(model, objective, optax.sgd(0.1), lambda step: 0.1, seed=0)
+    half, metrics = halved(quadratic.state(optax.sgd(0.1)), quadratic.batch())
+    np.testing.assert_allclose(half.params["w"], whole.params["w"] / 2, rtol=1e-6)
+    assert float(metrics["learning_rate"]) == pytest.approx(0.05)
+
+
+def test_a_skipped_step_carries_what_was_carried():
+    class Counting(quadratic.Quadratic):
+        def carried_loss(self, model, params, batch, key, carried):
+            return self.loss(model, params, batch, key), carried + 1
+
+    model, objective = None, Counting()
+    settings = {"bad_steps": BadSteps("skip"), "seed": 0}
+    step = make_train_step(model, objective, optax.sgd(0.1), lambda step: 0.1, **settings)
+    start = quadratic.state(optax.sgd(0.1), guard=True)
+    state = dataclasses.replace(start, carried=jnp.zeros(8))
+    for x, expected in ((0.0, 1), (np.nan, 1), (0.0, 2)):
+        state, _ = step(state, quadratic.batch(x))
+        assert (np.asarray(state.carried) == expected).all()

@@ -10,7 +10,7 @@ import jax
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.sharding import MeshShape
-from train.commands.evaluate import as_json
+from train.commands.evaluate import as_json, said_together
 from train.evaluate import Evaluator, encode_split
 from train.prepare import open_finished
 from train.restore import load_params
@@ -31,6 +31,8 @@ class Predict:
     """File for the predictions (.jsonl); standard output when not given."""
     checkpoint: str = "best"
     """best, last, or a step."""
+    beside: tuple[Path, ...] = ()
+    """Folders of other runs with the same labels, whose probabilities are averaged with these."""
 
 
 def predict(workdir: Path, options: Predict) -> int:
@@ -45,10 +47,13 @@ def predict(workdir: Path, options: Predict) -> int:
         raise InputError(f"{workdir} writes texts: use `generate {workdir}`")
     examples = read_examples(options.input)
     check_fields(objective, examples, options.input)
-    split = encode_split(run, examples)
-    mesh = MeshShape().build(jax.devices()[:1])
-    params, _ = load_params(run, options.checkpoint, mesh)
-    outcomes = Evaluator(run, mesh).predict(params, split, run.experiment.decoding)
+    if options.beside:
+        outcomes = said_together([workdir, *options.beside], examples, options)
+    else:
+        split = encode_split(run, examples)
+        mesh = MeshShape().build(jax.devices()[:1])
+        params, _ = load_params(run, options.checkpoint, mesh)
+        outcomes = Evaluator(run, mesh).predict(params, split, run.experiment.decoding)
     lines = [
         as_json({**example, "prediction": outcome})
         for example, outcome in zip(examples, outcomes, strict=True)

@@ -19,6 +19,7 @@ from train.assemble import Assembled, assemble
 from train.experiment import Experiment
 from train.placement import rows_multiple
 from train.state import TrainState
+from train.streams import check_streams
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def prepare_step(experiment: Experiment, devices: Sequence[jax.Device]) -> Step:
     ramp = batching.ramp
     multiple = rows_multiple(mesh) * ramp.parts(experiment.accumulation, multiple=1)
     rows = ramp.full * rows_of_bucket(length, batching.tokens_per_batch // ramp.full, multiple)
+    if experiment.streams:
+        rows = check_streams(batching, multiple)
     check_lengths([length], mesh)
     arrays = objective.collate(experiment.model, packed=batching.packing)([], rows, length)
     lies = batch_sharding(mesh)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from flaxformers_edu.errors import InputError, unknown_name
 from train.sources import files, wikitext
 from train.sources.base import SPLITS, Columns, Source, check_split
@@ -22,7 +24,7 @@ from train.sources.mappings import mapping_documents
 from train.sources.splits import Examples, given, load_part
 from train.sources.squad_json import SquadJson
 from train.sources.stdlib_code import stdlib_code
-from train.sources.stdlib_docs import stdlib_documents
+from train.sources.stdlib_docs import stdlib_documents, stdlib_packages
 from train.sources.tfds import tfds_split
 from train.sources.toy_korean import toy_korean
 
@@ -30,6 +32,7 @@ __all__ = [
     "SPLITS",
     "Columns",
     "Conll",
+    "FewExamples",
     "HuggingFaceDataset",
     "Jsonl",
     "MadeUpMappings",
@@ -39,6 +42,7 @@ __all__ = [
     "SquadJson",
     "StdlibCode",
     "StdlibDocs",
+    "StdlibPackages",
     "TextFile",
     "Tfds",
     "ToyKorean",
@@ -78,6 +82,42 @@ class StdlibDocs:
         if self.unit == "document":
             return documents
         return Columns({"text": [s for found in documents.columns["sentences"] for s in found]})
+
+
+@dataclass(frozen=True)
+class StdlibPackages:
+    """Sentences of the standard library's docstrings, and which package each is from; needs no
+    files.
+    """
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """Sentences {"text", "label"}; of validation and test a tenth each."""
+        return stdlib_packages(split)
+
+
+@dataclass(frozen=True)
+class FewExamples:
+    """Another source, of whose training split only some are known: what few labels are worth."""
+
+    source: Any
+    """Where examples come from."""
+    examples: int = 0
+    """Of the training split, chosen by the seed; 0: all."""
+    seed: int = 0
+    """Which are chosen. Of more examples those of fewer are a part."""
+
+    def load(self, split: str) -> Sequence[dict[str, Any]]:
+        """The examples of the source; other splits are whole."""
+        found = self.source.load(split)
+        if split != "train" or not self.examples:
+            return found
+        if not 0 < self.examples <= len(found):
+            raise InputError(
+                f"source.examples is {self.examples}; it must be from 1 to {len(found)}, or 0 for "
+                "all"
+            )
+        chosen = np.random.default_rng(self.seed).permutation(len(found))[: self.examples]
+        return [found[int(i)] for i in chosen]
 
 
 @dataclass(frozen=True)

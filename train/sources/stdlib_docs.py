@@ -48,6 +48,28 @@ def stdlib_documents(split: str) -> Columns:
     return Columns({"text": texts, "sentences": documents})
 
 
+PACKAGES = ("asyncio", "email", "http", "importlib", "logging", "tkinter", "unittest", "xml")
+"""Of which there is much prose; in every version of Python from 3.11."""
+
+
+@cache
+def stdlib_packages(split: str) -> Columns:
+    """Sentences {"text", "label"} of a split, each with the package whose docstring it is from.
+
+    A sentence belongs to the split that a hash of it says.
+    """
+    check_split(split)
+    found = [
+        (sentence, package)
+        for name, sentences in _modules()
+        if (package := name.partition(".")[0]) in PACKAGES
+        for sentence in sentences
+        if split_of(sentence, 2 * HELD_OUT_PERCENT) == split
+    ]
+    texts, labels = zip(*found, strict=True)
+    return Columns({"text": texts, "label": labels})
+
+
 @cache
 def _modules() -> tuple[tuple[str, list[str]], ...]:
     root = Path(sysconfig.get_paths()["stdlib"])
