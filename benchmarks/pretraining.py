@@ -72,13 +72,14 @@ WINDOWS = (
 )
 TASKS = {
     "sst2": Task("accuracy", 400),
+    "sst2_few": Task("accuracy", 200),
     "mrpc": Task("mean", 200),
     "wnut17": Task("f1", 250),
     "squad": Task("f1", 400, WINDOWS),
     "nsmc": Task("accuracy", 400, ("--eval-examples", "2000")),
 }
 TABLES = {
-    "pretraining": (("scratch", *FAMILIES), ("sst2", "mrpc", "wnut17", "squad")),
+    "pretraining": (("scratch", *FAMILIES), ("sst2", "sst2_few", "mrpc", "wnut17", "squad")),
     "distillation": (("scratch", "student", "distilled", "bert"), ("sst2", "wnut17")),
     "korean": (("korean scratch", "korean"), ("nsmc",)),
 }
