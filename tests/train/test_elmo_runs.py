@@ -61,7 +61,7 @@ def test_a_tagger_begins_from_a_language_model(tmp_path, capsys):
     assert main(["run", str(config), "--workdir", str(bilm), *source, *QUICK, *TINY, *options]) == 0
     last = json.loads((bilm / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["final"] and last["validation/backward_perplexity"] > 1
-    data = conll(tmp_path / "tags.txt", ["Anna sees Bob", "the dog sat"] * 20)
+    data = conll(tmp_path / "tags.txt", [f"Anna sees Bob {n}" for n in range(60)])
     files = ("--source.train", data, "--source.validation", data, "--source.test", data)
     begins = ("--init", str(bilm), "--schedule.warmup-steps", "1")
     wnut = "configs/finetune/elmo_wnut17.py"

@@ -26,6 +26,7 @@ from train.sources import (
     Tsv,
 )
 from train.sources.stdlib_docs import PACKAGES, sentences_of_docstring
+from train.splits import load_split
 
 
 def write(path: Path, text: str) -> str:
@@ -269,6 +270,7 @@ def test_few_examples_of_another_source():
     assert FewExamples(whole, examples=5, seed=2).load("train") != few
     assert FewExamples(whole).load("train") is whole.load("train")
     assert FewExamples(whole, examples=5).load("test") is whole.load("test")
+    assert load_split(FewExamples(Jsonl(train="a", test="")), "test") is None
     with pytest.raises(InputError, match="source.examples is 10000000; it must be from 1 to"):
         FewExamples(whole, examples=10_000_000).load("train")
 

@@ -106,6 +106,11 @@ class FewExamples:
     seed: int = 0
     """Which are chosen. Of more examples those of fewer are a part."""
 
+    @property
+    def test(self) -> Any:
+        """Where the test split lies: empty where the source has none."""
+        return getattr(self.source, "test", None)
+
     def load(self, split: str) -> Sequence[dict[str, Any]]:
         """The examples of the source; other splits are whole."""
         found = self.source.load(split)
