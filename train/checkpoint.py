@@ -6,6 +6,7 @@ each file, and what the evaluation of that step found. Process 0 alone decides w
 """
 
 import contextlib
+import dataclasses
 import math
 import shutil
 import time
@@ -189,7 +190,15 @@ class Checkpoints:
                     f"{there.get(name, 'absent')} there and {wanted.get(name, 'absent')} in the "
                     "model; use the config it was trained with, or another --workdir"
                 )
-        return self._checkpointer.restore(where, args=_Restore(abstract))
+        # An earlier version knew fewer parts of a state; those that it did not know are none.
+        known = self._checkpointer.metadata(where).item_metadata.tree
+        parts = {f.name: getattr(abstract, f.name) for f in dataclasses.fields(abstract)}
+        for name, part in parts.items():
+            if part is not None and name not in known:
+                raise InputError(f"checkpoint {where} was written without the state's {name}")
+        wanted_parts = {name: part for name, part in parts.items() if name in known}
+        restored = self._checkpointer.restore(where, args=_Restore(wanted_parts))
+        return type(abstract)(**(dict.fromkeys(parts) | restored))
 
     def _damage(self, step: int) -> str:
         """What is wrong with a checkpoint, or "": each process reads its share of the files."""

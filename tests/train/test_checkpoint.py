@@ -1,10 +1,13 @@
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 import train.checkpoint
 from flaxformers_edu.errors import InputError
@@ -60,6 +63,26 @@ def copied(two, tmp_path):
 def test_what_was_saved_comes_back(two):
     assert_equal(restored(two, 1), state_at(1))
     assert_equal(restored(two, 2), state_at(2))
+
+
+@struct.dataclass
+class Older:
+    """A state as an earlier version knew it."""
+
+    step: Any
+    params: Any
+    opt_state: Any
+
+
+def test_parts_that_an_earlier_version_did_not_know_are_none(tmp_path):
+    now = state_at(1)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(Older(now.step, now.params, now.opt_state))
+    assert_equal(restored(tmp_path, 1), now)
+    with opened(tmp_path, read_only=True) as checkpoints:
+        averaging = abstract_of(dataclasses.replace(now, ema=now.params))
+        with pytest.raises(InputError, match="was written without the state's ema"):
+            checkpoints.restore(1, averaging)
 
 
 def test_saving_does_not_wait(tmp_path):
