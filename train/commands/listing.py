@@ -11,14 +11,14 @@ def listing() -> int:
     """Configs, published sizes, tasks and objectives."""
     print("configs")
     for name, path in sorted(config_files().items()):
-        print(f"  {name:<34}{first_line(docstring(path))}")
+        print(f"  {name:<40}{first_line(docstring(path))}")
     print("\npublished sizes")
     for name, config in ff.models.presets().items():
-        print(f"  {name:<34}{ff.count_params(config, 'base'):>15,} parameters")
+        print(f"  {name:<40}{ff.count_params(config, 'base'):>15,} parameters")
     print("\ntasks\n  " + "\n  ".join(sorted(ff.models.TASKS)))
     print("\nobjectives")
     for name, objective in ff.objectives.OBJECTIVES.items():
-        print(f"  {name:<34}{first_line(objective.__doc__)}")
+        print(f"  {name:<40}{first_line(objective.__doc__)}")
     return 0
 
 
