@@ -4,7 +4,7 @@ python -m train run configs/elmo_mini.py --workdir runs/elmo_mini
 
 The published shape at a sixteenth of its width: characters, convolutions, two LSTMs with projection
 and residual in each direction. Trained on 1,024 sampled words a batch; evaluated by the perplexity
-of each direction over the whole vocabulary of 8,192. Made for a quarter of an hour on two cores; on
+of each direction over the whole vocabulary of 8,192. Made for two cores; on
 more text, and as what other tasks begin from: configs/wikitext/elmo_mini.py.
 """
 

@@ -1,4 +1,4 @@
-"""A small ELMo on WikiText-2, for about an hour on two cores: what configs/finetune/elmo_* read.
+"""A small ELMo on WikiText-2: what configs/finetune/elmo_* read.
 
 export FLAXFORMERS_DATA=...   # a folder that holds wikitext-2/wiki.{train,valid}.tokens
 python -m train run configs/wikitext/elmo_mini.py --workdir runs/wikitext_elmo
