@@ -17,8 +17,8 @@ from flaxformers_edu.objectives import MaskedLM
 from train.experiment import Experiment, TokenizerSpec
 from train.pipeline import Batching
 
-STEPS = 6000
-LENGTH, ROWS = 64, 16
+STEPS = 12000
+LENGTH, ROWS = 32, 16
 
 
 def config() -> Experiment:

@@ -17,5 +17,5 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    experiment = on_wikitext(distil_mini.config(), steps=6000, length=64)
+    experiment = on_wikitext(distil_mini.config(), steps=6000)
     return dataclasses.replace(experiment, name="distil_mini_wikitext")

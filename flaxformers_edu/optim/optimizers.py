@@ -17,7 +17,7 @@ from flaxformers_edu.optim.matrices import as_matrices, axes_of, per_layer
 from flaxformers_edu.optim.paths import map_with_names, match_paths
 from flaxformers_edu.optim.unfreezing import starts, unfreezing
 
-Name = Literal["adamw", "lamb", "lars", "adafactor", "lion", "muon", "sgd"]
+Name = Literal["adamw", "lamb", "lars", "adafactor", "lion", "muon", "sgd", "adagrad"]
 
 NEVER_DECAYED = re.compile(r"(^|/)[^/]*(bias|scale)$|position|relative")
 """Biases, norms, positions, relative biases: pulling these to zero has no meaning."""
@@ -29,13 +29,13 @@ class Optimizer:
     """How gradients become updates."""
 
     name: Name = "adamw"
-    """adamw, lamb, lars, adafactor, lion, muon (AdamW outside hidden matrices) or sgd."""
+    """adamw, lamb, lars, adafactor, lion, muon (AdamW outside hidden matrices), sgd or adagrad."""
     b1: float = 0.9
     """Decay of the first moment: adamw, lamb, lion, and muon's AdamW."""
     b2: float = 0.999
     """Decay of the second moment: adamw, lamb, muon's AdamW; of lion's one moment (0.99)."""
     eps: float = 1e-8
-    """Added to the root of the second moment: adamw, lamb, muon."""
+    """Added to the root of the second moment: adamw, lamb, muon. Of adagrad within the root."""
     momentum: float = 0.9
     """Of sgd, lars and muon (0.95 is usual there)."""
     weight_decay: float = 0.0
@@ -50,6 +50,8 @@ class Optimizer:
     """Type in which first moments are kept: adamw, lamb, lion, muon, sgd, lars."""
     trust_coefficient: float = 1e-3
     """LARS: how far a layer may move, as a part of its weights' norm."""
+    first_square: float = 1.0
+    """Adagrad: what the sums of squares begin with."""
     scale_by_parameter: bool = True
     """Adafactor: steps relative to the root mean square of each layer's parameter."""
     muon_matrices: tuple[str, ...] = (r"(^|/)(layers|shared)/.*kernel$",)
@@ -90,7 +92,7 @@ class Optimizer:
                 raise InputError(
                     f"optimizer.{field}={getattr(self, field)} must be at least 0 and below 1"
                 )
-        for field in ("eps", "weight_decay", "clip_norm", "trust_coefficient"):
+        for field in ("eps", "weight_decay", "clip_norm", "trust_coefficient", "first_square"):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise InputError(f"optimizer.{field}={getattr(self, field)} must be 0 or more")
         if not 0 < self.layer_decay <= 1:
@@ -192,6 +194,8 @@ class Optimizer:
             case "lion":  # Chen et al. 2023, Algorithm 2.
                 lion = optax.scale_by_lion(self.b1, self.b2, mu_dtype=mu_dtype)
                 parts = [lion, *factors, decay, rate]
+            case "adagrad":  # Duchi et al. 2011, the diagonal form.
+                parts = [optax.scale_by_rss(self.first_square, self.eps), *factors, decay, rate]
             case "sgd":
                 parts = [heavy_ball, *factors, decay, rate]
             case "adafactor":  # Shazeer & Stern 2018, Algorithm 4.

@@ -12,6 +12,7 @@ from flaxformers_edu.optim.depth import depths, layer_factors, number_of_layers
 from flaxformers_edu.optim.paths import map_with_names
 
 N, D, V = 3, 4, 7
+NAMES = ["adamw", "lamb", "lars", "adafactor", "lion", "muon", "sgd", "adagrad"]
 
 
 def trees(seed: int):
@@ -82,7 +83,7 @@ def updates_of(optimizer: Optimizer, params, gradients):
     return jax.jit(transformation.update)(gradients, transformation.init(params), params)[0]
 
 
-@pytest.mark.parametrize("name", ["adamw", "lamb", "lars", "adafactor", "lion", "muon", "sgd"])
+@pytest.mark.parametrize("name", NAMES)
 def test_updates_are_electras_parts_in_both_layouts(name):
     (stacked, apart), (stacked_grads, apart_grads) = trees(0), trees(1)
     plain = updates_of(Optimizer(name=name, weight_decay=0.1), apart, apart_grads)
@@ -101,7 +102,7 @@ def test_updates_are_electras_parts_in_both_layouts(name):
     )
 
 
-@pytest.mark.parametrize("name", ["adamw", "lamb", "lars", "adafactor", "lion", "muon", "sgd"])
+@pytest.mark.parametrize("name", NAMES)
 def test_frozen_parameters_neither_move_nor_have_moments(name):
     params, gradients = trees(0)[0], trees(1)[0]
     frozen = ("^embedding", "attention_norm")

@@ -10,7 +10,7 @@ from optax import contrib
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.optim import Optimizer, Schedule
 
-NAMES = ["adamw", "lamb", "lars", "adafactor", "lion", "muon", "sgd"]
+NAMES = ["adamw", "lamb", "lars", "adafactor", "lion", "muon", "sgd", "adagrad"]
 D, H, K, F, L = 8, 2, 3, 5, 2
 
 
@@ -117,6 +117,7 @@ def test_stacked_layers_are_trained_as_separate_ones(name):
         ("lamb", {"eps": 1e-6}, lambda: optax.lamb(0.1)),
         ("lars", {}, lambda: optax.lars(0.1)),
         ("adafactor", {}, lambda: optax.adafactor(0.1)),
+        ("adagrad", {"first_square": 0.5}, lambda: optax.adagrad(0.1, 0.5, 1e-8)),
         (
             "muon",
             {"momentum": 0.95, "muon_matrices": ("kernel",)},
@@ -225,7 +226,8 @@ def test_a_small_problem_is_solved(name):
     def loss(params):
         return optax.tree.norm(jax.tree.map(jnp.subtract, params, target), squared=True)
 
-    rate = {"lars": 2.0, "sgd": 0.02, "adafactor": 0.1, "muon": 0.1}.get(name, 0.03)
+    rates = {"lars": 2.0, "sgd": 0.02, "adafactor": 0.1, "muon": 0.1, "adagrad": 0.5}
+    rate = rates.get(name, 0.03)
     schedule = Schedule(name="linear", peak=rate, warmup_steps=5).build(200)
     transformation = Optimizer(name=name, clip_norm=100.0).build(schedule, params)
 
