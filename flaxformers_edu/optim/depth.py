@@ -19,11 +19,16 @@ import optax
 
 from flaxformers_edu.optim.paths import map_with_names, match_paths
 
-LAYER = re.compile(r"(^|/)layers/((?P<index>\d+)/)?")
-"""A layer of a stack; without an index, all of them."""
+LAYER = re.compile(r"(^|/)(layers/|(layers_|encoder/)(?=\d))((?P<index>\d+)/)?")
+"""A layer of a stack, layers/3/, layers_3/ or encoder/3/; without an index, all of them."""
 SHARED = re.compile(r"(^|/)shared/")
 """What all layers of a stack have in common."""
-EMBEDDINGS = re.compile(r"(^|/)(embeddings?|embedding_projection|positions|token_types)/")
+EMBEDDINGS = re.compile(
+    r"(^|/)(source_)?(embeddings?|embedding_projection|token_embedder|positions|token_types)/"
+)
+
+TASK = re.compile(r"^task_encoder/")
+"""Layers that only a task has, on top of a body."""
 
 
 def number_of_layers(params: Any) -> int:
@@ -31,6 +36,8 @@ def number_of_layers(params: Any) -> int:
     numbers = [0]
 
     def look(name: str, leaf: Any) -> None:
+        if TASK.search(name):
+            return
         if layer := LAYER.search(name):
             numbers.append(leaf.shape[0] if layer["index"] is None else int(layer["index"]) + 1)
         elif SHARED.search(name):
@@ -44,7 +51,8 @@ def depths(params: Any, head: Sequence[str] = ()) -> Any:
     """The depth of each parameter, from the input: a tree of arrays that broadcast with `params`.
 
     Embeddings lie at 0, layer i of n at i + 1, parameters that layers share at n, and all else
-    (pooler, last norm, heads) at n + 1. Of several stacks each counts its own layers.
+    (pooler, last norm, heads and their layers) at n + 1. Of several stacks each counts its own
+    layers.
 
     Args:
         params: nested dicts of arrays or shapes, under the names that this library's models give.
@@ -60,7 +68,7 @@ def depths(params: Any, head: Sequence[str] = ()) -> Any:
     top = number_of_layers(params) + 1
 
     def depth(name: str, leaf: Any, is_head: bool) -> np.ndarray:
-        if is_head:
+        if is_head or TASK.search(name):
             return np.asarray(top, np.int32)
         if layer := LAYER.search(name):
             if layer["index"] is not None:

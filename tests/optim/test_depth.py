@@ -1,5 +1,6 @@
 """Depths and what they do to updates, with the layers stacked and apart."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import optax
 import pytest
 
 from flaxformers_edu.errors import InputError
+from flaxformers_edu.models import ElmoConfig, Seq2SeqConfig
 from flaxformers_edu.optim import Optimizer
 from flaxformers_edu.optim.depth import depths, layer_factors, number_of_layers
 from flaxformers_edu.optim.paths import map_with_names
@@ -141,6 +143,39 @@ def test_clipping_looks_at_what_moves():
     optimizer = Optimizer(name="sgd", clip_norm=1.0, frozen=("classifier",))
     found, expected = (updates_of(optimizer, params, g) for g in (huge, gradients))
     jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def depths_of(config, task):
+    """The depths of a model's parameters by the parts of their names that tell them apart."""
+    model = config.build(task)
+
+    def begin():
+        return nn.unbox(model.init(jax.random.key(0), **model.dummy_inputs()))["params"]
+
+    found: dict[str, set] = {}
+    map_with_names(
+        lambda name, depth: found.setdefault("/".join(name.split("/")[:3]), set()).add(int(depth)),
+        depths(jax.eval_shape(begin)),
+    )
+    return found
+
+
+def check(found, expected):
+    """Whether all parameters whose names begin so lie at this depth, and there are some."""
+    for part, depth in expected.items():
+        assert {d for name, ds in found.items() if name.startswith(part) for d in ds} == {depth}
+
+
+def test_recurrent_models_have_their_layers_too():
+    small = {"vocab_size": 9, "hidden_size": 4}
+    found = depths_of(Seq2SeqConfig(**small, embedding_size=4, num_layers=2), "seq2seq_lm")
+    expected = {"embedding/": 0, "encoder/0": 1, "encoder/1": 2, "output/": 3}
+    expected |= {"decoder/layers_0": 1, "decoder/layers_1": 2, "decoder/cross": 3}
+    check(found, expected)
+    found = depths_of(ElmoConfig(**small, projection_size=2), "token_classification")
+    expected = {"token_embedder/": 0, "forward_lm/layers/0": 1, "backward_lm/layers/1": 2}
+    expected |= {"own_words/": 3, "task_encoder/": 3, "mix/": 3, "classifier/": 3}
+    check(found, expected)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.5, float("nan")])
