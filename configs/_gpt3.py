@@ -71,7 +71,7 @@ def gpt3(name: str) -> Experiment:
             dtype="bfloat16",
             remat="dots_no_batch",
         ),
-        objective=CausalLM(loss_chunks=8),
+        objective=CausalLM(loss_chunks=8, begin=True),
         source=Tfds(name="c4/en", source="text", target="", test=""),
         tokenizer=TokenizerSpec(kind="folder", folder="$FLAXFORMERS_DATA/tokenizers/gpt2"),
         batching=batching,

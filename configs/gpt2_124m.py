@@ -33,7 +33,7 @@ def gpt2(name: str, preset: str, *, peak: float, mesh: MeshShape, parts: int) ->
     return Experiment(
         name=name,
         model=dataclasses.replace(presets()[preset], dtype="bfloat16", remat="dots_no_batch"),
-        objective=CausalLM(loss_chunks=8),
+        objective=CausalLM(loss_chunks=8, begin=True),
         source=Tfds(name="c4/webtextlike", source="text", target="", test=""),
         tokenizer=TokenizerSpec(kind="folder", folder="$FLAXFORMERS_DATA/tokenizers/gpt2"),
         batching=Batching(

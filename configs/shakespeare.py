@@ -38,7 +38,7 @@ def config() -> Experiment:
             attention_dropout=0.0,
             layout="unrolled",
         ),
-        objective=CausalLM(),
+        objective=CausalLM(begin=True),
         source=LongText(file="$FLAXFORMERS_DATA/tinyshakespeare/input.txt"),
         tokenizer=TokenizerSpec(kind="characters"),
         batching=Batching(

@@ -1,5 +1,6 @@
 """The run, from top to bottom: check, prepare, restore or begin, train, score, report."""
 
+import contextlib
 import dataclasses
 import sys
 from functools import partial
@@ -17,6 +18,7 @@ from train.compiled import CompiledStep
 from train.describe import described, shown
 from train.evaluate import Evaluator, encode_split
 from train.experiment import Experiment, to_json
+from train.lock import held
 from train.log import METRICS, NoLog, RunLog, finished_at
 from train.measure import Work, peak_of
 from train.pipeline import TrainData
@@ -113,6 +115,13 @@ class Training:
         self.rollbacks = 0  # to the checkpoint that this stretch of the run began from
 
     def run(self) -> int:
+        """Everything, in a folder that no other process trains in."""
+        with contextlib.ExitStack() as until_then:
+            lock = held(self.folder.workdir)
+            peers.first_decides(lambda: until_then.enter_context(lock))
+            return self.held_run()
+
+    def held_run(self) -> int:
         """Everything, with a way out for signals and for numbers that are not finite."""
         peers.first_decides(lambda: write_config(self.folder))
         # A trace's file is named after its host, which processes may share.

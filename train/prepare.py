@@ -26,6 +26,7 @@ from train.experiment import (
     from_json,
     to_json,
 )
+from train.lock import check_free
 from train.log import write_atomically
 from train.pipeline import Batching
 
@@ -87,12 +88,13 @@ def check_writable(workdir: Path) -> None:
 
 
 def check_folder(experiment: Experiment, workdir: Path) -> None:
-    """Refuses a folder that cannot be written to, or that holds a run of something else.
+    """Refuses a folder that cannot be written to, is in use, or holds a run of something else.
 
     Raises:
-        InputError: naming the field that differs.
+        InputError: naming the process that trains there, or the field that differs.
     """
     check_writable(workdir)
+    check_free(workdir)
     if (workdir / CONFIG).exists():
         check_same_run(read_config(workdir)["experiment"], experiment, workdir)
 

@@ -39,7 +39,7 @@ def config() -> Experiment:
             attention_dropout=0.0,
             layout="unrolled",
         ),
-        objective=CausalLM(),
+        objective=CausalLM(begin=True),
         source=TextFile(
             train=f"{FOLDER}/wiki.train.tokens",
             validation=f"{FOLDER}/wiki.valid.tokens",

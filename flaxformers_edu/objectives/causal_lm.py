@@ -16,7 +16,7 @@ from flaxformers_edu.objectives.losses import (
     perplexity,
 )
 from flaxformers_edu.text.batching import collate_causal, collate_causal_packed
-from flaxformers_edu.text.tokenizer import Tokenizer
+from flaxformers_edu.text.tokenizer import Tokenizer, beginning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +25,10 @@ class CausalLM(JudgedByLoss):
 
     loss_chunks: int = 1
     """Parts of the length whose logits are computed one after the other: less memory."""
+    begin: bool = False
+    """Whether each text begins with a token that says so, the tokeniser's own for that or the end
+    token, as GPT-2's corpus has one between any two texts: the first token is predicted, too, and
+    a model can write without a prompt."""
 
     task = "causal_lm"
 
@@ -38,8 +42,13 @@ class CausalLM(JudgedByLoss):
     def encode(
         self, example: Mapping[str, Any], tokenizer: Tokenizer, *, max_length: int
     ) -> dict[str, list[int]]:
-        """A text {"text"} as token ids with an end token, however long it is."""
-        return {"input_ids": tokenizer.encode(example["text"])}
+        """A text {"text"} as token ids with an end token, however long it is.
+
+        Raises:
+            InputError: the tokeniser has no token that a text could begin with, and one is wanted.
+        """
+        before = beginning(tokenizer) if self.begin else ()
+        return {"input_ids": [*before, *tokenizer.encode(example["text"])]}
 
     def collate(self, config: Any, *, packed: bool = False) -> Callable[..., dict]:
         """The function from encoded examples to a batch: a text a row, or several."""

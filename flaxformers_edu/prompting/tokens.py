@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.interop import Pretrained
-from flaxformers_edu.text.tokenizer import Tokenizer
+from flaxformers_edu.text.tokenizer import Tokenizer, beginning
 
 Ids = tuple[int, ...]
 
@@ -59,12 +59,7 @@ class Reader:
         Raises:
             InputError: the tokeniser has no token for a text's beginning or end.
         """
-        if self.begin:
-            return self.begin
-        for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
-            if token is not None:
-                return (token,)
-        raise InputError("the tokeniser has no token that a text could begin with")
+        return self.begin or beginning(self.tokenizer)
 
     def context(self, text: str) -> Ids:
         """A text that is to be continued."""

@@ -149,6 +149,18 @@ class Tokenizer(Protocol):
         ...
 
 
+def beginning(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The token of which a text's first one is predicted: what begins a text, or what ends one.
+
+    Raises:
+        InputError: the tokeniser has neither.
+    """
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return (token,)
+    raise InputError("the tokeniser has no token that a text could begin with")
+
+
 def fingerprint_of(model: bytes) -> str:
     """SHA-256 of a tokeniser's bytes, in hex."""
     return hashlib.sha256(model).hexdigest()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from flaxformers_edu.objectives import OBJECTIVES, CausalLM, cross_entropy
+from flaxformers_edu.prompting import Reader
+from tests.prompting import tiny as prompting
 
 CONFIG = SimpleNamespace(pad_token_id=0)
 TEXTS = [{"input_ids": [5, 3, 1]}, {"input_ids": [4, 1]}, {"input_ids": [1]}]
@@ -28,6 +30,12 @@ def test_examples():
     assert CausalLM().texts({"text": "ab"}) == ["ab"]
     encode = getattr(CausalLM.encode, "__wrapped__", CausalLM.encode)
     assert encode(CausalLM(), {"text": "ab"}, Letters(), max_length=2) == {"input_ids": [2, 3, 1]}
+
+
+def test_a_text_may_begin_with_the_token_that_prompts_begin_with():
+    words = prompting.tokenizer()
+    begun = CausalLM(begin=True).encode({"text": "the sky"}, words, max_length=2)["input_ids"]
+    assert begun == [*Reader(words).empty_context, *words.encode("the sky")]
     assert OBJECTIVES["causal_lm"] is CausalLM
 
 
