@@ -86,8 +86,8 @@ TASKS = {
 }
 TABLES = {
     "pretraining": (("scratch", *FAMILIES), ("sst2", "sst2_few", "mrpc", "wnut17", "squad")),
-    "domain": (("scratch", "bert", "domain"), ("sst2", "sst2_few")),
-    "distillation": (("scratch", "student", "distilled", "bert"), ("sst2", "wnut17")),
+    "domain": (("scratch", "bert", "domain"), ("sst2_few",)),
+    "distillation": (("scratch", "student", "distilled", "bert"), ("wnut17",)),
     "korean": (("korean scratch", "korean"), ("nsmc", "nsmc_few")),
 }
 """Encoders and tasks of each table."""
@@ -108,7 +108,7 @@ def flops_of_a_step(encoder: str, *, length: int = 32, rows: int = 16) -> float:
 
 
 def steps_of(encoder: str, steps: int) -> int:
-    """Steps that an encoder takes for the compute of `steps` of BERT's; the others take half."""
+    """Steps that an encoder takes where BERT takes `steps`: a family for the same compute."""
     if encoder in UNREAD:
         return 1
     if encoder in STEPS:
@@ -246,7 +246,9 @@ def table(result: dict[str, Any], encoders: tuple[str, ...], tasks: tuple[str, .
             seeds = str(len(summary["seeds"]))
             numbers = final_score(summary, TASKS[task].score)
             deviation = numbers["deviation"]
-            cells.append(f"{numbers['mean']:.3f}" + (f" ± {deviation:.3f}" if deviation else ""))
+            cells.append(
+                f"{numbers['mean']:.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
+            )
         lines.append(f"| {task} | {TASKS[task].score} | {seeds} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

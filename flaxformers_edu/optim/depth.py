@@ -26,7 +26,6 @@ SHARED = re.compile(r"(^|/)shared/")
 EMBEDDINGS = re.compile(
     r"(^|/)(source_)?(embeddings?|embedding_projection|token_embedder|positions|token_types)/"
 )
-
 TASK = re.compile(r"^task_encoder/")
 """Layers that only a task has, on top of a body."""
 
