@@ -75,6 +75,7 @@ WINDOWS = (
     *("--objective.stride", "64", "--objective.max-question-length", "32"),
 )
 FAST = ("--schedule.peak", "1e-3")
+"""Twice the rate of the other tasks."""
 TASKS = {
     "sst2": Task("accuracy", 400),
     "sst2_few": Task("accuracy", 200),

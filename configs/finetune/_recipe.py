@@ -1,5 +1,6 @@
 """What the configs of fine-tuning have in common: the recipe of BERT's paper, appendix A.3."""
 
+import dataclasses
 from typing import Any
 
 from flaxformers_edu.models import BertConfig
@@ -7,6 +8,7 @@ from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.optim.schedules import Schedule
 from train.experiment import Experiment, TokenizerSpec
 from train.pipeline import Batching
+from train.sources import FewExamples
 
 
 def fine_tuning(
@@ -53,4 +55,20 @@ def fine_tuning(
         eval_every=steps // 6,
         checkpoint_every=steps // 6,
         keep_last=1,
+    )
+
+
+def with_few_labels(
+    experiment: Experiment, name: str, *, examples: int = 1000, steps: int = 200
+) -> Experiment:
+    """The same with so many labelled examples, in batches of 1,024 tokens: some ten epochs."""
+    return dataclasses.replace(
+        experiment,
+        name=name,
+        source=FewExamples(experiment.source, examples=examples),
+        batching=dataclasses.replace(experiment.batching, tokens_per_batch=1024),
+        schedule=dataclasses.replace(experiment.schedule, warmup_steps=steps // 10),
+        steps=steps,
+        eval_every=steps // 2,
+        checkpoint_every=steps // 2,
     )

@@ -6,24 +6,11 @@ python -m train run configs/finetune/sst2_few.py --workdir runs/sst2_few --init 
 --source.examples 100 knows fewer, --source.seed 1 others. Accuracy on the published dev set.
 """
 
-import dataclasses
-
 from configs.finetune import sst2
+from configs.finetune._recipe import with_few_labels
 from train.experiment import Experiment
-from train.sources import FewExamples
-
-STEPS = 200
 
 
 def config() -> Experiment:
-    """The experiment: some ten epochs."""
-    experiment = sst2.config()
-    return dataclasses.replace(
-        experiment,
-        name="sst2_few",
-        source=FewExamples(experiment.source, examples=1000),
-        schedule=dataclasses.replace(experiment.schedule, warmup_steps=STEPS // 10),
-        steps=STEPS,
-        eval_every=STEPS // 2,
-        checkpoint_every=STEPS // 2,
-    )
+    """The experiment."""
+    return with_few_labels(sst2.config(), "sst2_few")
