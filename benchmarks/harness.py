@@ -145,7 +145,7 @@ def interleave(
 def compare(
     name: str,
     cases: Mapping[str, Mapping[str, Any]],
-    peers: Sequence[str],
+    peers: Sequence[str] | Mapping[str, Sequence[str]],
     *,
     baseline: str,
     unit: str,
@@ -153,13 +153,16 @@ def compare(
     options: argparse.Namespace,
     fresh: bool = False,
 ) -> None:
-    """Measures the PEERS of benchmarks.NAME on each case and writes results/NAME-DEVICE.json."""
+    """Measures the PEERS of benchmarks.NAME on each case and writes results/NAME-DEVICE.json.
+
+    peers: their names; by case where not all are measured on each.
+    """
     found: dict[str, Any] = {}
     for case, settings in cases.items():
         print(f"{name}, {case}:", file=sys.stderr)
         samples = interleave(
             f"benchmarks.{name}",
-            peers,
+            peers[case] if isinstance(peers, Mapping) else peers,
             settings,
             rounds=options.rounds,
             retries=options.retries,

@@ -21,6 +21,8 @@ Every sample is in [results](results). This page is written by `python -m benchm
     python -m benchmarks.training_step      python -m benchmarks.beam_search
     python -m benchmarks.compile_time       python -m benchmarks.matrix_product
     python -m benchmarks.encoders           # forward, training step, input pipeline
+    python -m benchmarks.decoder_step       python -m benchmarks.generation
+    python -m benchmarks.awd_lstm_step      python -m benchmarks.recurrent_forward
 
 Weights are random: speed does not depend on them. `scanned` and `unrolled` are the two layouts of a
 model's layers, `scanned` is the default.

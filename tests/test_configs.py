@@ -4,7 +4,7 @@ import pytest
 
 import flaxformers_edu as ff
 from train.commands.arguments import config_files, load_config
-from train.experiment import from_json, to_json
+from train.saved import from_json, to_json
 
 NAMES = sorted(config_files())
 

@@ -35,14 +35,16 @@ class Program:
 
 
 class CompiledStep:
-    """A jitted (state, batch) -> result, called through programs that `compile` made.
+    """A jitted (state, batch, *fixed) -> result, called through programs that `compile` made.
+
+    `fixed` is the same in every call, and no part of the program, as a constant would be.
 
     Where jit would compile again in silence, for a new shape or a state that lies elsewhere, a call
     fails: every compilation of a run is one that was asked for, and timed.
     """
 
-    def __init__(self, step: Any) -> None:
-        self.step = step
+    def __init__(self, step: Any, *fixed: Any) -> None:
+        self.step, self.fixed = step, fixed
         self.programs: dict[Any, Program] = {}
 
     def knows(self, batch: Mapping[str, Array]) -> bool:
@@ -52,7 +54,7 @@ class CompiledStep:
     def compile(self, state: Any, batch: Mapping[str, Array]) -> Program:
         """Makes the program for batches of this shape, and for states like this one."""
         start = time.perf_counter()
-        executable = self.step.lower(state, batch).compile()
+        executable = self.step.lower(state, batch, *self.fixed).compile()
         seconds = time.perf_counter() - start
         program = Program(executable, seconds, executable.memory_analysis())
         self.programs[_shape_of(batch)] = program
@@ -60,7 +62,7 @@ class CompiledStep:
 
     def __call__(self, state: Any, batch: Mapping[str, Array]) -> Any:
         """The step; raises KeyError where there is no program for the batch."""
-        return self.programs[_shape_of(batch)].executable(state, batch)
+        return self.programs[_shape_of(batch)].executable(state, batch, *self.fixed)
 
 
 def _shape_of(batch: Mapping[str, Array]) -> Any:

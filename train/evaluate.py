@@ -12,10 +12,11 @@ from flaxformers_edu.sharding import batch_sharding
 from train import peers
 from train.compiled import CompiledStep
 from train.examples import EncodedExamples, Examples
-from train.experiment import Decoding, carries
+from train.experiment import Decoding
 from train.pipeline import Batching, EvaluationBatch, evaluation_batches
 from train.placement import on_host, place_whole, rows_multiple
 from train.prepare import Run
+from train.protocols import carries
 from train.step import make_carried_eval_step, make_eval_step, make_predict_step
 from train.streams import EVALUATION_STREAMS, evaluation_windows
 

@@ -17,7 +17,7 @@ from train.checkpoint import steps_in
 from train.compiled import CompiledStep
 from train.describe import described, shown
 from train.evaluate import Evaluator, encode_split
-from train.experiment import Experiment, to_json
+from train.experiment import Experiment
 from train.lock import held
 from train.log import METRICS, NoLog, RunLog, finished_at
 from train.measure import Work, peak_of
@@ -26,7 +26,9 @@ from train.placement import check_rows, on_host, place, rows_multiple, rows_of_p
 from train.prepare import check_folder, open_for_training, write_config
 from train.profiling import Profiler
 from train.restore import open_checkpoints
+from train.saved import to_json
 from train.splits import load_splits
+from train.step import key_of
 from train.streams import StreamData
 from train.summary import write_summary
 from train.watch import CHECKED, BadStep, Meter, Stopped, StopSignal
@@ -104,7 +106,7 @@ class Training:
 
         # --- Model, optimiser, update: shapes only ------------------------------------------------
         self.assembled = assemble(experiment, self.mesh)
-        self.train_step = CompiledStep(self.assembled.step(parts_of_rows))
+        self.train_step = CompiledStep(self.assembled.step(parts_of_rows), key_of(experiment.seed))
 
         # --- What it begins from, unless it has begun ---------------------------------------------
         begun = peers.first_decides(lambda: bool(steps_in(workdir)))

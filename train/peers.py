@@ -27,7 +27,7 @@ from jax._src import distributed
 
 import flaxformers_edu
 from flaxformers_edu.errors import InputError
-from train.experiment import differences
+from train.saved import differences
 from train.supervise import LOST
 
 T = TypeVar("T")

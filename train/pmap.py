@@ -19,7 +19,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from train.experiment import Objective
+from train.protocols import Objective
 from train.state import TrainState
 from train.step import Metrics, TrainStep, make_gradients, make_update
 

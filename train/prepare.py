@@ -18,17 +18,12 @@ from flaxformers_edu.text.tokenizer import Tokenizer, load_tokenizer
 from flaxformers_edu.text.training import train_tokenizer
 from train.encoding import encode_examples
 from train.examples import EncodedExamples, Examples
-from train.experiment import (
-    Experiment,
-    TokenizerSpec,
-    carries,
-    check_same_run,
-    from_json,
-    to_json,
-)
+from train.experiment import Experiment, TokenizerSpec
 from train.lock import check_free
 from train.log import write_atomically
 from train.pipeline import Batching
+from train.protocols import carries
+from train.saved import check_same_run, from_json, to_json
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"

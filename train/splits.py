@@ -4,7 +4,8 @@ from typing import Any
 
 from flaxformers_edu.errors import InputError
 from train.examples import Examples
-from train.experiment import Experiment, Objective
+from train.experiment import Experiment
+from train.protocols import Objective
 
 
 def load_splits(experiment: Experiment) -> tuple[Examples, Examples, Examples | None]:

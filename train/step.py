@@ -8,16 +8,18 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array
 
 from flaxformers_edu.optim import match_paths, noise_scale
 from train.bad_steps import BadSteps, guarded
-from train.experiment import CarryingObjective, Objective, PredictingObjective
+from train.protocols import CarryingObjective, Objective, PredictingObjective
 from train.state import TrainState
 
 Metrics = dict[str, Array]
-TrainStep = Callable[[TrainState, Mapping[str, Array]], tuple[TrainState, Metrics]]
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
+"""(state, batch, key's data) -> (state, metrics)."""
 
 
 def make_train_step(
@@ -36,6 +38,9 @@ def make_train_step(
 ) -> TrainStep:
     """(state, batch) -> (state, metrics), compiled once a batch shape; the old state is donated.
 
+    A third argument is the data of a key (`key_of`) in place of the seed's: a program that is told
+    its key serves all seeds.
+
     `shardings` pins where the new state lies: where the old one did, or every step would compile
     again for what the last one left.
 
@@ -50,6 +55,7 @@ def make_train_step(
 
     The state must have what `measure_noise` (for at least two parts) and `bad_steps` keep in it.
     """
+    own_key = key_of(seed)
     gradients = make_gradients(model, objective, frozen)
     update: Callable[..., tuple[TrainState, Metrics]]
     update = make_update(optimizer, learning_rate, ema_decay)
@@ -82,8 +88,11 @@ def make_train_step(
         return found, jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(rows, *x.shape[2:]), memories)
 
     @partial(jax.jit, donate_argnums=0, out_shardings=(shardings, None))
-    def train_step(state: TrainState, batch: Mapping[str, Array]) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+    def train_step(
+        state: TrainState, batch: Mapping[str, Array], key_data: Any = None
+    ) -> tuple[TrainState, Metrics]:
+        data = jnp.asarray(own_key if key_data is None else key_data)
+        key = jax.random.fold_in(jax.random.wrap_key_data(data), state.step)
         if hasattr(objective, "scheduled"):
             batch = objective.scheduled(batch, state.updates)
         found, carried = accumulated(state.params, batch, key, state.carried)
@@ -92,6 +101,11 @@ def make_train_step(
         return new, metrics | real_tokens(batch)
 
     return train_step
+
+
+def key_of(seed: int) -> np.ndarray:
+    """The data of a seed's key, on the host."""
+    return np.asarray(jax.random.key_data(jax.random.key(seed)))
 
 
 def real_tokens(batch: Mapping[str, Array]) -> Metrics:

@@ -18,7 +18,7 @@ from train.experiment import Experiment, TokenizerSpec
 from train.pipeline import Batching
 from train.sources import TextFile
 
-LENGTH, ROWS = 256, 8
+LENGTH, ROWS = 256, 4
 
 
 def config() -> Experiment:
@@ -39,7 +39,7 @@ def config() -> Experiment:
             attention_dropout=0.0,
             layout="unrolled",
         ),
-        objective=CausalLM(begin=True),
+        objective=CausalLM(begin=True, loss_chunks=4),
         source=TextFile(
             train=f"{FOLDER}/wiki.train.tokens",
             validation=f"{FOLDER}/wiki.valid.tokens",
@@ -53,8 +53,8 @@ def config() -> Experiment:
             over_length="split",
         ),
         optimizer=Optimizer(name="adamw", b2=0.98, weight_decay=0.1, clip_norm=1.0),
-        schedule=Schedule(name="cosine", peak=2e-3, warmup_steps=120, end_ratio=0.1),
-        steps=2400,
+        schedule=Schedule(name="cosine", peak=2e-3, warmup_steps=150, end_ratio=0.1),
+        steps=3000,
         eval_every=300,
         checkpoint_every=300,
     )

@@ -22,8 +22,8 @@ from flaxformers_edu.objectives import (
 )
 from tests.objectives.finetuning import encode, tokenizer
 from tests.trees import random_params
-from train.experiment import from_json, to_json
 from train.measure import step_flops
+from train.saved import from_json, to_json
 
 PLAIN = tokenizer()
 PIECES = PLAIN.with_task_tokens()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flaxformers_edu.errors import InputError
-from train.experiment import from_json, to_json
+from train.saved import from_json, to_json
 from train.sources import SPLITS, Conll, HuggingFaceDataset, Jsonl, SquadJson, Tfds, Tsv
 from train.sources.benchmarks import COLUMNS, known_columns
 from train.sources.columns import by_name, parse_columns

@@ -15,7 +15,7 @@ from train.bad_steps import BadSteps
 from train.pipeline import Batching, EncodedExamples, TrainData
 from train.placement import place
 from train.state import abstract_state, count, create_state, shardings_of
-from train.step import make_eval_step, make_train_step
+from train.step import key_of, make_eval_step, make_train_step
 
 CONFIG = TransformerConfig(
     vocab_size=24,
@@ -159,6 +159,30 @@ def test_the_old_state_is_donated():
         new, _ = step(state, place(data_of().batch_at(0), mesh))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
     assert int(new.step) == 1
+
+
+class Noisy(quadratic.Quadratic):
+    """A loss that is a draw of the key."""
+
+    def loss(self, model, params, batch, key):
+        loss = super().loss(model, params, batch, key)
+        return dataclasses.replace(loss, sum=loss.sum + jax.random.normal(key))
+
+
+def test_a_program_that_is_told_its_key_serves_all_seeds():
+    sgd, batch = optax.sgd(0.1), quadratic.batch()
+    first, other = (
+        make_train_step(None, Noisy(), sgd, lambda _: jnp.float32(0.1), seed=seed)
+        for seed in (1, 2**40 + 3)
+    )
+    state, key = quadratic.state(sgd), key_of(2**40 + 3)
+    assert first.lower(state, batch, key).as_text() == other.lower(state, batch, key).as_text()
+    assert first.lower(state, batch).as_text() != other.lower(state, batch).as_text()
+
+    def loss(step, *told):
+        return float(step(quadratic.state(sgd), batch, *told)[1]["loss"])
+
+    assert loss(first, key) == loss(other) != loss(first)
 
 
 @pytest.mark.parametrize("policy", ["stop", "skip"])

@@ -13,11 +13,12 @@ import tyro
 
 from flaxformers_edu import interop
 from flaxformers_edu.sharding import MeshShape
-from train.experiment import Experiment, to_json
+from train.experiment import Experiment
 from train.log import METRICS, read_records
 from train.placement import on_host
 from train.prepare import Run, open_finished
 from train.restore import load_params
+from train.saved import to_json
 from train.state import count
 
 CARD = "README.md"

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from train.experiment import from_json, to_json
 from train.plan.program import Memory, Program, Step, compile_step, prepare_step
 from train.plan.topology import Topology, compile_only_devices, parse_topology
+from train.saved import from_json, to_json
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array, Float
 
 from flaxformers_edu.optim.optimizers import Optimizer
-from train.experiment import Objective
+from train.protocols import Objective
 from train.report.style import new_figure, save, style
 from train.scaling.batches import random_batch
 from train.scaling.ladder import Point, parametrisation_of

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from flaxformers_edu.errors import InputError
-from train.experiment import Experiment, from_json, to_json
+from train.experiment import Experiment
 from train.report.style import BLUE, GREY, VERMILLION, new_figure, save, style
+from train.saved import from_json, to_json
 from train.scaling.batches import random_batch
 from train.scaling.table import table
 

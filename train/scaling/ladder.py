@@ -14,8 +14,9 @@ import flax.linen as nn
 import jax
 
 from flaxformers_edu.errors import InputError
-from train.experiment import Experiment, differences, to_json
+from train.experiment import Experiment
 from train.measure import step_flops
+from train.saved import differences, to_json
 from train.state import abstract_params
 
 NOT_COUNTED = re.compile(r"(^|/)embedding$|position")

@@ -10,10 +10,11 @@ from typing import Any
 import jax
 
 from flaxformers_edu.errors import InputError
-from train.experiment import Experiment, TokenizerSpec, to_json
+from train.experiment import Experiment, TokenizerSpec
 from train.log import METRICS, finished_at, write_atomically
 from train.loop import run
 from train.prepare import check_writable, make_tokenizer
+from train.saved import to_json
 from train.scaling.analysis import analyse
 from train.scaling.coordinates import check_coordinates, coordinates_table, draw_coordinates
 from train.scaling.devices import devices_table, draw_devices, measure_devices
