@@ -61,7 +61,7 @@ def evaluate(folder: Path, shots: Sequence[int], examples: int, seed: int) -> di
         "accuracy": {},
     }
     for kind in KINDS:
-        task = Cloze(name=kind, prompt="; {x} ->", answer="{y}", separator=" ", group="mapping")
+        task = Cloze(name=kind, prompt="; {x}", answer="{y}", separator=" ", group="mapping")
         pool, asked = mapping_examples(kind, number=examples, seed=seed)
         results = evaluate_prompts(
             pretrained, task, asked, train=pool, shots=shots, seed=seed, batch_size=64

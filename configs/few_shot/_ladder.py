@@ -9,14 +9,14 @@ from train.pipeline import Batching
 from train.sources import MadeUpMappings
 from train.sources.mappings import PAIRS
 
-LENGTH = 4 * PAIRS + 1
-"""Four tokens a pair, "; kalo -> brimu", and the end."""
-ROWS = 32
+LENGTH = 3 * PAIRS + 1
+"""Three tokens a pair, "; kalo brimu", and the end."""
+ROWS = 8
 VOCABULARY = 1536
 """Enough for each made-up word to be a token of its own."""
 
 
-def rung(name: str, *, hidden_size: int, num_layers: int, steps: int, peak: float) -> Experiment:
+def rung(name: str, *, hidden_size: int, num_layers: int) -> Experiment:
     """A size of the ladder; heads have 16 dimensions."""
     return Experiment(
         name=f"few_shot_{name}",
@@ -41,9 +41,9 @@ def rung(name: str, *, hidden_size: int, num_layers: int, steps: int, peak: floa
             tokens_per_batch=ROWS * LENGTH, max_source_length=LENGTH, buckets=(LENGTH,)
         ),
         optimizer=Optimizer(name="adamw", b2=0.98, weight_decay=0.01, clip_norm=1.0),
-        schedule=Schedule(name="cosine", peak=peak, warmup_steps=100),
-        steps=steps,
+        schedule=Schedule(name="cosine", peak=2e-3, warmup_steps=300),
+        steps=6000,
         log_every=50,
-        eval_every=250,
-        checkpoint_every=500,
+        eval_every=1000,
+        checkpoint_every=1000,
     )

@@ -11,4 +11,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return rung("large", hidden_size=128, num_layers=4, steps=2000, peak=2e-3)
+    return rung("large", hidden_size=128, num_layers=4)

@@ -11,4 +11,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return rung("medium", hidden_size=64, num_layers=3, steps=2000, peak=3e-3)
+    return rung("medium", hidden_size=64, num_layers=3)

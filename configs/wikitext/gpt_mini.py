@@ -3,10 +3,10 @@
 export FLAXFORMERS_DATA=...   # a folder that holds wikitext-2/wiki.{train,valid}.tokens
 python -m train run configs/wikitext/gpt_mini.py --workdir runs/wikitext_gpt
 
-GPT-2 with 6 layers of width 320, which sees the corpus about twice: too seldom for dropout to be of
-use. Its byte-level BPE of 8,192 pieces is trained on the articles. The same size in the shape of
-Llama is configs/wikitext/llama_mini.py; `python -m benchmarks.language_models` trains this one and
-holds it against n-grams, docs/language_models.md.
+GPT-2 with 6 layers of width 320, which sees the corpus a little more than once: too seldom for
+dropout to be of use. Its byte-level BPE of 8,192 pieces is trained on the articles. The same size
+in the shape of Llama is configs/wikitext/llama_mini.py; `python -m benchmarks.language_models`
+trains this one and holds it against n-grams, docs/language_models.md.
 """
 
 from configs.wikitext._corpus import FOLDER

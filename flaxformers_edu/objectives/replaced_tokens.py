@@ -9,6 +9,7 @@ Dims: B rows, T length, P places.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -101,6 +102,10 @@ class ReplacedTokenDetection(HiddenTokens):
     def measures(self, means: dict[str, float]) -> dict[str, float]:
         """Both losses over their own weights, the generator's perplexity, and of the tokens that
         are replaced how many are found (recall), of those called so how many are (precision).
+
+        So few are replaced that a discriminator can know much and call none. "explained" is the
+        part of the entropy, of which tokens are replaced, that its loss is below; 0: it knows how
+        many they are, and no more.
         """
         found = own_means(means, "discriminator")
         share, called, right = (
@@ -112,9 +117,15 @@ class ReplacedTokenDetection(HiddenTokens):
             "loss": loss,
             "perplexity": perplexity(found["nll"]),
             "replaced": share,
+            "explained": 1 - found["discriminator_loss"] / entropy(share) if 0 < share < 1 else 0.0,
             "precision": right / called if called else 0.0,
             "recall": right / share if share else 0.0,
         }
+
+
+def entropy(share: float) -> float:
+    """Of a coin that falls so with a probability between 0 and 1, in nats."""
+    return -share * math.log(share) - (1 - share) * math.log(1 - share)
 
 
 def replace(

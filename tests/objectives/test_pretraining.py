@@ -221,6 +221,26 @@ def test_replaced_tokens_measures(tokenizer) -> None:
     # An untrained generator guesses hardly any of 15% right.
     assert 0.1 < found["replaced"] < 0.16
     assert found["discriminator_loss"] == pytest.approx(np.log(2), abs=0.2)
+    assert found["explained"] < 0  # it does not know yet that few are
+
+
+@pytest.mark.parametrize(("right", "explained"), [(0.0, 0.0), (1.0, 1.0)])
+def test_what_a_discriminator_explains(right: float, explained: float) -> None:
+    """Of one that says one tenth of each token, and one that knows them."""
+    uncertain = -0.1 * np.log(0.1) - 0.9 * np.log(0.9)
+    means = {
+        "nll": 1.0,
+        "accuracy": 0.0,
+        "discriminator_weight": 2.0,
+        "discriminator_loss": 2 * (0.0 if right else uncertain),
+        "discriminator_accuracy": 2.0,
+        "discriminator_replaced": 0.2,
+        "discriminator_called": 0.2 * right,
+        "discriminator_right": 0.2 * right,
+    }
+    found = ReplacedTokenDetection().measures({"loss": 1.0, **means})
+    assert found["explained"] == pytest.approx(explained, abs=1e-9)
+    assert found["recall"] == found["precision"] == right
 
 
 def test_replace_and_detect() -> None:

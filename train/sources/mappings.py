@@ -1,4 +1,4 @@
-"""Documents that demonstrate made-up mappings, `; kalo -> brimu ; sena -> doki`; needs no files.
+"""Documents that demonstrate made-up mappings, `; kalo brimu ; sena doki`; needs no files.
 
 A document holds pairs of one mapping, so that a language model can learn to find out from the first
 pairs what the others will be. There are three kinds, each with words of its own:
@@ -6,8 +6,8 @@ pairs what the others will be. There are three kinds, each with words of its own
 - translation: from one of six languages into another. Which words mean the same has to be known;
   into which language it goes is seen from the first pair. An eighth of the words of each direction
   is held out: no training document translates them so.
-- dictionary: six keys with six values, new in every document. Only what was shown can be known.
-- labels: one of four properties of a thing, yes or no, under two labels. Which property and which
+- dictionary: four keys with four values, new in every document. Only what was shown can be known.
+- labels: one of three properties of a thing, yes or no, under two labels. Which property and which
   labels has to be seen. An eighth of these mappings is held out.
 """
 
@@ -22,8 +22,8 @@ from train.sources.base import SPLITS, Columns, check_split, split_of
 KINDS = ("translation", "dictionary", "labels")
 PAIRS = 16
 """Of a document."""
-LANGUAGES, MEANINGS, ENTRIES, PROPERTIES = 6, 64, 6, 4
-KEYS, LABELS, THINGS = 32, 16, 64
+LANGUAGES, MEANINGS, ENTRIES, PROPERTIES = 6, 64, 4, 3
+KEYS, LABELS, THINGS = 32, 16, 16
 HELD_OUT = 12
 """Percent of what can be held out."""
 COPIES = 3
@@ -118,7 +118,7 @@ def mapping_documents(split: str, *, size: int, seed: int) -> Columns:
         kind = KINDS[int(rng.integers(len(KINDS)))]
         shown = draw(kind, rng, held_out=False).shown
         chosen = rng.choice(len(shown), PAIRS, replace=kind == "dictionary")
-        texts.append(" ".join(f"; {shown[i][0]} -> {shown[i][1]}" for i in chosen))
+        texts.append(" ".join(f"; {shown[i][0]} {shown[i][1]}" for i in chosen))
     return Columns({"text": texts})
 
 
