@@ -77,7 +77,7 @@ PEERS = {
     "torch eager": partial(hugging_face, "eager", False),
 }
 UNASKED = {
-    "GPT-2 124M, 4 x 256": ("scanned", "unrolled, in chunks, large pages", "torch eager"),
+    "GPT-2 124M, 4 x 256": ("scanned", "torch sdpa, fused AdamW", "torch eager"),
     "6 x 256, 32 x 128": (),
 }
 """Peers that a case leaves out unless they are asked for: all are in memory together, and GPT-2

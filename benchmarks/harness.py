@@ -199,7 +199,10 @@ def _summary(samples: Sequence[Sample], baseline: Sequence[Sample], units: float
 
 
 def write(name: str, threads: int, content: Mapping[str, Any]) -> None:
-    """Writes results/NAME-DEVICE.json: where and when, with which versions, and the content."""
+    """Writes results/NAME-DEVICE.json: where and when, with which versions, and the content.
+
+    Cases that were measured before, in the same surroundings, stay where there are no newer ones.
+    """
 
     def version(package: str) -> str:
         try:
@@ -211,14 +214,17 @@ def write(name: str, threads: int, content: Mapping[str, Any]) -> None:
         "name": name,
         "device": device_name(),
         "threads": threads,
-        "date": datetime.date.today().isoformat(),
         "python": sys.version.split()[0],
         "versions": {package: version(package) for package in PACKAGES},
     }
     device = "-".join("".join(c if c.isalnum() else " " for c in about["device"]).split())
     path = RESULTS / f"{name}-{device}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**about, **content}, indent=1) + "\n")
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if "cases" in content and all(before.get(key) == value for key, value in about.items()):
+        content = {**content, "cases": {**before["cases"], **content["cases"]}}
+    dated = {**about, "date": datetime.date.today().isoformat(), **content}
+    path.write_text(json.dumps(dated, indent=1) + "\n")
     print(f"wrote {path}", file=sys.stderr)
 
 
