@@ -55,7 +55,6 @@ def make_train_step(
 
     The state must have what `measure_noise` (for at least two parts) and `bad_steps` keep in it.
     """
-    own_key = key_of(seed)
     gradients = make_gradients(model, objective, frozen)
     update: Callable[..., tuple[TrainState, Metrics]]
     update = make_update(optimizer, learning_rate, ema_decay)
@@ -91,8 +90,8 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: Mapping[str, Array], key_data: Any = None
     ) -> tuple[TrainState, Metrics]:
-        data = jnp.asarray(own_key if key_data is None else key_data)
-        key = jax.random.fold_in(jax.random.wrap_key_data(data), state.step)
+        own = jax.random.key(seed) if key_data is None else jax.random.wrap_key_data(key_data)
+        key = jax.random.fold_in(own, state.step)
         if hasattr(objective, "scheduled"):
             batch = objective.scheduled(batch, state.updates)
         found, carried = accumulated(state.params, batch, key, state.carried)
