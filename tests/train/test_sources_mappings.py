@@ -14,6 +14,7 @@ from train.sources.mappings import (
     _LANGUAGES,
     _THINGS,
     _VALUES,
+    ENTRIES,
     KINDS,
     PAIRS,
     PROPERTIES,
@@ -87,7 +88,7 @@ def test_demonstrations_are_of_the_mapping_that_is_asked():
             by_mapping.setdefault(one["mapping"], {}).setdefault(one["x"], one["y"])
         for question in asked:
             pairs = by_mapping[question["mapping"]]
-            assert len(pairs) >= 4
+            assert len(pairs) >= ENTRIES
             if kind != "translation":
                 assert pairs[question["x"]] == question["y"]
     pool, asked = mapping_examples("dictionary", number=20, seed=1)
