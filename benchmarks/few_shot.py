@@ -1,8 +1,8 @@
 """Zero-, one- and few-shot curves of three sizes of GPT, as figure 1.2 of the GPT-3 paper has them.
 
 The models of configs/few_shot learn from documents that demonstrate made-up mappings; here they are
-asked for mappings, or pairs of them, that no training document had (train/sources/mappings.py).
-Greedy answers count; a document's form alone gives none.
+asked for pairs that no training document had (train/sources/mappings.py). Greedy answers count; a
+document's form alone gives none.
 
     python -m benchmarks.few_shot --workdir runs/few_shot
 
@@ -28,9 +28,9 @@ FIGURE = "![Right answers against the number of demonstrations](images/few_shot.
 SIZES = ("small", "medium", "large")
 SHOTS = (0, 1, 2, 4, 8)
 KINDS = {
-    "translation": "translation of held-out words",
+    "translation": "held-out translations",
+    "labels": "held-out labels",
     "dictionary": "dictionaries made up on the spot",
-    "labels": "held-out labels of a property",
 }
 
 

@@ -1,4 +1,4 @@
-"""The large GPT of the ladder on made-up mappings: 4 layers of width 128.
+"""The large GPT of the ladder on made-up mappings: 2 layers of width 128.
 
 python -m train run configs/few_shot/large.py --workdir runs/few_shot/large
 
@@ -11,4 +11,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return rung("large", hidden_size=128, num_layers=4)
+    return rung("large", hidden_size=128)

@@ -1,4 +1,4 @@
-"""The medium GPT of the ladder on made-up mappings: 3 layers of width 64.
+"""The medium GPT of the ladder on made-up mappings: 2 layers of width 64.
 
 python -m train run configs/few_shot/medium.py --workdir runs/few_shot/medium
 
@@ -11,4 +11,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return rung("medium", hidden_size=64, num_layers=3)
+    return rung("medium", hidden_size=64)

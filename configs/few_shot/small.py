@@ -11,4 +11,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return rung("small", hidden_size=32, num_layers=2)
+    return rung("small", hidden_size=32)

@@ -1,5 +1,6 @@
 """Made-up mappings: what documents show, what they never do, and that words are tokens."""
 
+import itertools
 import re
 from collections import Counter
 
@@ -11,14 +12,20 @@ from train.commands.arguments import load_config
 from train.sources import MadeUpMappings
 from train.sources.mappings import (
     _KEYS,
+    _LABELS,
     _LANGUAGES,
     _THINGS,
     _VALUES,
     ENTRIES,
     KINDS,
+    LANGUAGES,
     PAIRS,
     PROPERTIES,
+    THINGS,
+    WORDINGS,
+    labels,
     mapping_examples,
+    translation,
 )
 
 PAIR = re.compile(r"; (\w+) (\w+)")
@@ -58,26 +65,38 @@ def test_documents_hold_pairs_of_one_mapping(documents):
 
 @pytest.mark.parametrize("kind", ["translation", "labels"])
 def test_what_is_asked_is_in_no_document(documents, kind):
-    pool, asked = mapping_examples(kind, number=300, seed=0)
-    seen = [pairs for pairs in documents if kind_of(pairs) == kind]
-    if kind == "translation":
-        shown = {pair for pairs in seen for pair in pairs}
-        assert not shown & {(one["x"], one["y"]) for one in asked}
-        assert len(shown) > 1500  # of 30 directions of 64 words, an eighth of them held out
-        return
-    mappings = {frozenset(y for _, y in pairs) for pairs in seen}
-    by_property = Counter(one["mapping"].split()[0] for one in asked)
-    assert set(by_property) == set(map(str, range(PROPERTIES))) and mappings
-    properties = {
-        f"{prop} {zero} {one}"
-        for pairs in seen
-        for prop in range(PROPERTIES)
-        for zero in {y for x, y in pairs if not _THINGS.index(x) >> prop & 1}
-        for one in {y for x, y in pairs if _THINGS.index(x) >> prop & 1}
-        if all((y == one) == bool(_THINGS.index(x) >> prop & 1) for x, y in pairs)
-        and len({y for _, y in pairs}) == 2
-    }
-    assert not properties & {one["mapping"] for one in asked}
+    _, asked = mapping_examples(kind, number=300, seed=0)
+    shown = {pair for pairs in documents if kind_of(pairs) == kind for pair in pairs}
+    questions = {(one["x"], one["y"]) for one in asked}
+    assert not shown & questions
+
+
+@pytest.mark.parametrize(
+    "mappings",
+    [
+        [translation(i, j) for i, j in itertools.permutations(range(LANGUAGES), 2)],
+        [labels(i, j) for i, j in itertools.product(range(PROPERTIES), range(WORDINGS))],
+    ],
+    ids=["translation", "labels"],
+)
+def test_both_words_of_a_question_are_shown_but_not_together(mappings):
+    shown = {pair for mapping in mappings for pair in mapping.shown}
+    asked = {pair for mapping in mappings for pair in mapping.asked}
+    assert 0.05 < len(asked) / (len(asked) + len(shown)) < 0.2
+    assert not shown & asked
+    assert {x for x, _ in asked} <= {x for x, _ in shown}
+    assert {y for _, y in asked} <= {y for _, y in shown}
+
+
+def test_a_thing_has_a_property_in_all_of_its_wordings():
+    for prop in range(PROPERTIES):
+        answers = []
+        for wording in range(WORDINGS):
+            mapping = labels(prop, wording)
+            named = dict(mapping.shown + mapping.asked)
+            answers.append([_LABELS[prop][wording].index(named[thing]) for thing in _THINGS])
+            assert sum(answers[-1]) == THINGS // 2
+        assert all(answer == answers[0] for answer in answers)
 
 
 def test_demonstrations_are_of_the_mapping_that_is_asked():
@@ -89,7 +108,7 @@ def test_demonstrations_are_of_the_mapping_that_is_asked():
         for question in asked:
             pairs = by_mapping[question["mapping"]]
             assert len(pairs) >= ENTRIES
-            if kind != "translation":
+            if kind == "dictionary":
                 assert pairs[question["x"]] == question["y"]
     pool, asked = mapping_examples("dictionary", number=20, seed=1)
     assert {one["y"] for one in asked} <= set(_VALUES)

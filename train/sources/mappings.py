@@ -3,12 +3,15 @@
 A document holds pairs of one mapping, so that a language model can learn to find out from the first
 pairs what the others will be. There are three kinds, each with words of its own:
 
-- translation: from one of six languages into another. Which words mean the same has to be known;
-  into which language it goes is seen from the first pair. An eighth of the words of each direction
-  is held out: no training document translates them so.
+- translation: from one language into another. Which words mean the same has to be known; into
+  which language it goes is seen from the first pair.
+- labels: whether things have a property, in one of the pairs of words that say so. Which things
+  have it has to be known; which property it is and in which words is seen from the first pair.
 - dictionary: four keys with four values, new in every document. Only what was shown can be known.
-- labels: one of three properties of a thing, yes or no, under two labels. Which property and which
-  labels has to be seen. An eighth of these mappings is held out.
+
+An eighth of the pairs of each translation and of each wording of a property is held out: training
+documents never show these, but the same meaning in other languages, the same property in other
+words.
 """
 
 from collections.abc import Sequence
@@ -19,13 +22,14 @@ import numpy as np
 from flaxformers_edu.errors import unknown_name
 from train.sources.base import SPLITS, Columns, check_split, split_of
 
-KINDS = ("translation", "dictionary", "labels")
+KINDS = ("translation", "labels", "dictionary")
 PAIRS = 16
 """Of a document."""
-LANGUAGES, MEANINGS, ENTRIES, PROPERTIES = 6, 64, 4, 3
-KEYS, LABELS, THINGS = 32, 16, 16
+LANGUAGES, MEANINGS = 16, 256
+PROPERTIES, WORDINGS, THINGS = 16, 4, 256
+KEYS, ENTRIES = 32, 4
 HELD_OUT = 12
-"""Percent of what can be held out."""
+"""Percent of the pairs of a translation, and of a wording."""
 COPIES = 3
 """Of each entry of a dictionary that demonstrations are drawn from: they repeat, as in training."""
 
@@ -58,23 +62,38 @@ def _take(number: int) -> tuple[str, ...]:
 
 _LANGUAGES = tuple(_take(MEANINGS) for _ in range(LANGUAGES))
 _KEYS, _VALUES = _take(KEYS), _take(KEYS)
-_LABELS, _THINGS = _take(LABELS), _take(THINGS)
+_THINGS = _take(THINGS)
+_LABELS = tuple(tuple(_take(2) for _ in range(WORDINGS)) for _ in range(PROPERTIES))
+"""Of each property and wording: what is said of a thing without it, and of one that has it."""
+_HAS = np.random.default_rng(1).permuted(np.tile(np.arange(THINGS) % 2, (PROPERTIES, 1)), axis=1)
+"""Half of all things have a property."""
 
 
 def _is_held_out(key: str) -> bool:
     return split_of(key, HELD_OUT) == "validation"
 
 
-def translation(source: int, target: int) -> Mapping:
-    """From one language into another."""
-    name = f"{source}>{target}"
-    pairs = list(zip(_LANGUAGES[source], _LANGUAGES[target], strict=True))
-    held = [_is_held_out(f"{name} {meaning}") for meaning in range(MEANINGS)]
+def _partly_held_out(name: str, pairs: Sequence[Pair]) -> Mapping:
+    """A mapping of which some pairs are asked for, and the others shown."""
+    held = [_is_held_out(f"{name} {i}") for i in range(len(pairs))]
     return Mapping(
         name,
         tuple(pair for pair, out in zip(pairs, held, strict=True) if not out),
         tuple(pair for pair, out in zip(pairs, held, strict=True) if out),
     )
+
+
+def translation(source: int, target: int) -> Mapping:
+    """From one language into another."""
+    pairs = list(zip(_LANGUAGES[source], _LANGUAGES[target], strict=True))
+    return _partly_held_out(f"{source}>{target}", pairs)
+
+
+def labels(prop: int, wording: int) -> Mapping:
+    """What is said of each thing: that it has a property, or that it has it not."""
+    words = _LABELS[prop][wording]
+    pairs = [(thing, words[has]) for thing, has in zip(_THINGS, _HAS[prop], strict=True)]
+    return _partly_held_out(f"{prop} {wording}", pairs)
 
 
 def dictionary(rng: np.random.Generator) -> Mapping:
@@ -85,28 +104,14 @@ def dictionary(rng: np.random.Generator) -> Mapping:
     return Mapping(" ".join(f"{key}={value}" for key, value in pairs), pairs, pairs)
 
 
-def labels(prop: int, without: int, having: int) -> Mapping:
-    """One label for things without a property, and one for those that have it.
-
-    Properties are bits of a thing's number; all of them occur together equally often.
-    """
-    names = (_LABELS[without], _LABELS[having])
-    pairs = tuple((thing, names[n >> prop & 1]) for n, thing in enumerate(_THINGS))
-    return Mapping(f"{prop} {names[0]} {names[1]}", pairs, pairs)
-
-
-def draw(kind: str, rng: np.random.Generator, *, held_out: bool) -> Mapping:
-    """A mapping of a kind: of those that training documents show, or of those that none does."""
+def draw(kind: str, rng: np.random.Generator) -> Mapping:
+    """A mapping of a kind."""
     if kind == "dictionary":
         return dictionary(rng)
-    if kind == "translation":
-        source, target = (int(i) for i in rng.choice(LANGUAGES, 2, replace=False))
-        return translation(source, target)
-    while True:
-        without, having = (int(i) for i in rng.choice(LABELS, 2, replace=False))
-        found = labels(int(rng.integers(PROPERTIES)), without, having)
-        if _is_held_out(found.name) == held_out:
-            return found
+    if kind == "labels":
+        return labels(int(rng.integers(PROPERTIES)), int(rng.integers(WORDINGS)))
+    source, target = (int(i) for i in rng.choice(LANGUAGES, 2, replace=False))
+    return translation(source, target)
 
 
 def mapping_documents(split: str, *, size: int, seed: int) -> Columns:
@@ -116,7 +121,7 @@ def mapping_documents(split: str, *, size: int, seed: int) -> Columns:
     texts = []
     for _ in range(size):
         kind = KINDS[int(rng.integers(len(KINDS)))]
-        shown = draw(kind, rng, held_out=False).shown
+        shown = draw(kind, rng).shown
         chosen = rng.choice(len(shown), PAIRS, replace=kind == "dictionary")
         texts.append(" ".join(f"; {shown[i][0]} {shown[i][1]}" for i in chosen))
     return Columns({"text": texts})
@@ -135,7 +140,7 @@ def mapping_examples(
     shown: dict[tuple, dict[str, str]] = {}
     asked = []
     for _ in range(number):
-        mapping = draw(kind, rng, held_out=True)
+        mapping = draw(kind, rng)
         x, y = mapping.asked[int(rng.integers(len(mapping.asked)))]
         asked.append({"mapping": mapping.name, "x": x, "y": y})
         for copy in range(COPIES if kind == "dictionary" else 1):
