@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.harness import RESULTS
 from benchmarks.ngram import KneserNey
@@ -193,6 +194,8 @@ def draw(results: dict[str, Any]) -> None:
                 height = result["held_out"][label]["token_perplexity"]
                 axes.axhline(height, color=colour, linestyle="--", label=label)
             axes.set(xlabel="step", ylabel="perplexity", title=SUBJECTS[name].title, yscale="log")
+            for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                which(ScalarFormatter())
             axes.legend()
         save(figure, PICTURE)
 

@@ -1,4 +1,4 @@
-"""A GPT of 10 million parameters on WikiText-2, made for about an hour on two cores.
+"""A GPT of 10 million parameters on WikiText-2: 85 minutes on one core.
 
 export FLAXFORMERS_DATA=...   # a folder that holds wikitext-2/wiki.{train,valid}.tokens
 python -m train run configs/wikitext/gpt_mini.py --workdir runs/wikitext_gpt

@@ -18,6 +18,10 @@ from flaxformers_edu.decoding.request import strategy_of
 B, P, M, V, PAD, ENDS = 4, 5, 10, 31, 3, (2, 5)
 SIZES = {"hidden_size": 16, "intermediate_size": 40, "max_position_embeddings": 24}
 FAMILIES = {
+    "openai-gpt": (
+        "OpenAIGPTConfig",
+        {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 24},
+    ),
     "gpt2": ("GPT2Config", {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 24}),
     "gpt_neo": (
         "GPTNeoConfig",
@@ -30,6 +34,8 @@ FAMILIES = {
         SIZES | {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
     ),
 }
+UNPADDED = ("openai-gpt",)
+"""Families whose `generate` leaves out the mask: prompts are of one length."""
 BEAMS = {"num_beams": 3, "num_return_sequences": 2}
 KINDS = {
     "greedy": [{}],
@@ -90,10 +96,12 @@ def models(family, seed):
     return theirs.eval(), ours
 
 
-def prompts(seed):
+def prompts(family, seed):
     """Ids and mask of prompts of 1 to P tokens, none of them padding, padded on the left."""
     generator = np.random.default_rng(seed)
     lengths = np.array([P, *generator.integers(1, P + 1, B - 1)])[:, None]
+    if family in UNPADDED:
+        lengths[:] = P
     mask = (np.arange(P)[None] >= P - lengths).astype(np.int64)
     return np.where(mask, generator.integers(PAD + 1, V, (B, P)), PAD), mask
 
@@ -133,7 +141,7 @@ class Stop(transformers.StoppingCriteria):
 def compare(family, settings, seed):
     """The sequences of one search, ours and theirs: int arrays [sequences, length]."""
     theirs, ours = models(family, seed)
-    ids, mask = prompts(seed)
+    ids, mask = prompts(family, seed)
     settings = varied(settings, seed)
     found = ff.generate(ours.model, ours.params, ids, mask, **settings)
     sequences = settings.pop("stop_sequences", [])
@@ -161,7 +169,7 @@ def agreeing(found, expected):
 def compare_sampling(family, seed):
     """The largest deviation of a probability that samples are drawn with, and of how many draws."""
     theirs, ours = models(family, seed)
-    ids, mask = prompts(seed)
+    ids, mask = prompts(family, seed)
     settings = SAMPLING[seed % len(SAMPLING)]
     common = {"max_new_tokens": M, "eos_token_id": list(ENDS), "pad_token_id": PAD}
     torch.manual_seed(seed)
