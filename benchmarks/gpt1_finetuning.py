@@ -37,7 +37,7 @@ class Task:
     chance: str
     """What the most frequent label scores."""
     steps: int
-    """Of each run: what one core does in some three minutes, not the config's epochs."""
+    """Of each run: what one core does in some four minutes, not the config's epochs."""
 
 
 TASKS = {

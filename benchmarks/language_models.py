@@ -194,8 +194,8 @@ def draw(results: dict[str, Any]) -> None:
                 height = result["held_out"][label]["token_perplexity"]
                 axes.axhline(height, color=colour, linestyle="--", label=label)
             axes.set(xlabel="step", ylabel="perplexity", title=SUBJECTS[name].title, yscale="log")
-            for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                which(ScalarFormatter())
+            for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                set_formatter(ScalarFormatter())
             axes.legend()
         save(figure, PICTURE)
 

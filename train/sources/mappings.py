@@ -15,6 +15,7 @@ words.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -69,13 +70,9 @@ _HAS = np.random.default_rng(1).permuted(np.tile(np.arange(THINGS) % 2, (PROPERT
 """Half of all things have a property."""
 
 
-def _is_held_out(key: str) -> bool:
-    return split_of(key, HELD_OUT) == "validation"
-
-
 def _partly_held_out(name: str, pairs: Sequence[Pair]) -> Mapping:
     """A mapping of which some pairs are asked for, and the others shown."""
-    held = [_is_held_out(f"{name} {i}") for i in range(len(pairs))]
+    held = [split_of(f"{name} {i}", HELD_OUT) == "validation" for i in range(len(pairs))]
     return Mapping(
         name,
         tuple(pair for pair, out in zip(pairs, held, strict=True) if not out),
@@ -83,12 +80,14 @@ def _partly_held_out(name: str, pairs: Sequence[Pair]) -> Mapping:
     )
 
 
+@cache
 def translation(source: int, target: int) -> Mapping:
     """From one language into another."""
     pairs = list(zip(_LANGUAGES[source], _LANGUAGES[target], strict=True))
     return _partly_held_out(f"{source}>{target}", pairs)
 
 
+@cache
 def labels(prop: int, wording: int) -> Mapping:
     """What is said of each thing: that it has a property, or that it has it not."""
     words = _LABELS[prop][wording]
