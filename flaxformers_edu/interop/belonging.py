@@ -52,7 +52,8 @@ def check_belongs(
         )
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         wanted, found = hf.get(name), getattr(tokenizer, name)
-        if wanted is not None and found is not None and wanted != found:
+        several = wanted if isinstance(wanted, list) else [wanted]
+        if wanted is not None and found is not None and found not in several:
             raise InputError(
                 f"the tokeniser has {name} {found} and config.json says {wanted}: "
                 "it is the tokeniser of another model"

@@ -16,6 +16,7 @@ from flaxformers_edu.interop.belonging import tokenizer_of
 from flaxformers_edu.interop.configs import config_from_hf
 from flaxformers_edu.interop.conventions import convention_of
 from flaxformers_edu.interop.family import Family
+from flaxformers_edu.interop.generation import generation_settings, read_generation
 from flaxformers_edu.interop.hdf5 import OPTIONS, options_in
 from flaxformers_edu.interop.matching import (
     Match,
@@ -54,8 +55,19 @@ class Pretrained:
     """Weights of the folder that the task has no use for: other heads."""
     original: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """config.json as it was read; what ours do not know is written back from here."""
+    original_generation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """generation_config.json as it was read, if there was one; it is written back."""
     stored_dtype: str = "float32"
     """Of the folder's weights; such that still fit are written in it again."""
+
+    @property
+    def generation(self) -> dict[str, Any]:
+        """What the folder would have `ff.generate` do: `ff.generate(..., **found.generation)`.
+
+        From generation_config.json, in older folders from config.json. All tokens that end a text
+        are here, `config.eos_token_id` is the first of them.
+        """
+        return generation_settings(self.original_generation or self.original)
 
 
 def from_pretrained(
@@ -122,6 +134,7 @@ def from_pretrained(
         initialised=tuple(dict.fromkeys(m.path.rsplit("/", 1)[0] for m in absent)),
         unused=unused,
         original=hf,
+        original_generation=read_generation(folder),
         stored_dtype=_dtype_of(tensors),
     )
 

@@ -18,6 +18,7 @@ from flaxformers_edu.interop.belonging import check_belongs
 from flaxformers_edu.interop.configs import config_to_hf, said_already
 from flaxformers_edu.interop.conventions import convention_for
 from flaxformers_edu.interop.elmo import options_of, read_options
+from flaxformers_edu.interop.generation import GENERATION
 from flaxformers_edu.interop.hdf5 import OPTIONS, write_hdf5
 from flaxformers_edu.interop.matching import Match, flat_paths, match_tree, weights_of
 from flaxformers_edu.interop.names import saved_name
@@ -51,8 +52,12 @@ def save_pretrained(folder: str | Path, pretrained: Pretrained) -> None:
     beside = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
         beside.mkdir()
-        described = beside / (OPTIONS if is_elmo else CONFIG)
-        described.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        described = {OPTIONS if is_elmo else CONFIG: config}
+        if pretrained.original_generation:
+            described[GENERATION] = dict(pretrained.original_generation)
+        for name, content in described.items():
+            text = json.dumps(content, indent=2) + "\n"
+            (beside / name).write_text(text, encoding="utf-8")
         if is_elmo:
             write_hdf5(beside, weights)
         else:

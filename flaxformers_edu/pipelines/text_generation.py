@@ -18,7 +18,7 @@ class TextGeneration(Pipeline):
         self,
         inputs: Sequence[Any],
         *,
-        max_new_tokens: int = 64,
+        max_new_tokens: int | None = None,
         stop_strings: Sequence[str] = (),
         return_full_text: bool = True,
         seed: int = 0,
@@ -28,21 +28,24 @@ class TextGeneration(Pipeline):
 
         Args:
             inputs: texts.
-            max_new_tokens: of each text, at most.
+            max_new_tokens: of each text, at most; None: what the folder says, or else 64.
             stop_strings: a text ends before the first of them.
             return_full_text: whether the prompt stands before what follows it.
             seed: of the draw, with `do_sample`.
-            **settings: as `decoding.Settings` has them.
+            **settings: as `decoding.Settings` has them, in place of what the folder's
+                generation_config.json says.
 
         Raises:
             InputError: a prompt that does not fit, or a setting out of range.
         """
+        settings = {"max_new_tokens": 64} | self.pretrained.generation | settings
+        if max_new_tokens is not None:
+            settings["max_new_tokens"] = max_new_tokens
         answers = generate_text(
             self.pretrained.model,
             self.pretrained.params,
             self.tokenizer,
             inputs,
-            max_new_tokens=max_new_tokens,
             stop_strings=stop_strings,
             batch_size=self.batch_size,
             rng=jax.random.key(seed) if settings.get("do_sample") else None,

@@ -26,6 +26,8 @@ def complete(folder: Path, prompts: Sequence[str], options: Any) -> int:
     if found.tokenizer is None:
         raise InputError(f"{folder} has no tokeniser")
     settings = settings_of(options)
+    ends = found.generation.get("eos_token_id")  # a folder may have several
+    settings |= {} if ends is None else {"eos_token_id": ends}
     most = options.max_new_tokens
     settings["max_new_tokens"] = _room(found, prompts) if most is None else most
     one = settings["num_return_sequences"] == settings["num_beams"] == len(prompts) == 1
