@@ -156,9 +156,10 @@ class ElmoConfig:
         """FLOPs of a forward pass by part, in the conventions of `flaxformers_edu.flops`.
 
         Args:
-            shapes: that of "input_ids", [rows, length, characters].
+            shapes: that of "input_ids", [rows, length, characters]; with "compared_words", [words],
+                a place of the language model is compared with so many and not with all.
             masked: means nothing here.
-            task: whose heads are counted; the language model's with its whole softmax.
+            task: whose heads are counted.
         """
         B, T = shapes["input_ids"][:2]
         N, P, H, head = B * T, self.projection_size, self.hidden_size, self.head
@@ -168,7 +169,8 @@ class ElmoConfig:
             parts = flops.within("token_embedder", self._cnn_flops(N))
             parts |= dict.fromkeys(("forward_lm", "backward_lm"), self.num_layers * cell)
         if task == LANGUAGE:
-            parts["output"] = 2 * flops.linear(N, P, self.vocab_size)
+            (words,) = shapes.get("compared_words", (self.vocab_size,))
+            parts["output"] = 2 * flops.linear(N, P, words)
         if task not in (TOKENS, SEQUENCE):
             return parts
         size = self.output_size if self.reads_language_model(task) else 0

@@ -120,6 +120,11 @@ class BidirectionalLM(JudgedByLoss):
             )
         return partial(_collate, config=config)
 
+    def shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """What a training step reads: with the words that it compares with, if not all are."""
+        sampled = {"compared_words": (self.negatives + 1,)} if self.negatives else {}
+        return {**shapes, **sampled}
+
     def loss(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None
     ) -> Loss:

@@ -146,6 +146,19 @@ def test_nearly_all_words_sampled_give_nearly_the_whole_loss():
     np.testing.assert_allclose(found, -(logp[0, 0] + logp[1, 7]), rtol=0.05)
 
 
+def test_a_sampled_step_counts_the_words_that_it_compares_with():
+    batch = {"input_ids": (2, 6, 50)}
+    assert BidirectionalLM().shapes(batch) == batch
+    parts = {
+        negatives: CONFIG.forward_flops(
+            BidirectionalLM(negatives=negatives).shapes(batch), task="bidirectional_lm"
+        )
+        for negatives in (0, 3)
+    }
+    assert parts[3].pop("output") == parts[0].pop("output") * 4 / CONFIG.vocab_size
+    assert parts[3] == parts[0]
+
+
 def test_bad_settings_are_refused():
     with pytest.raises(InputError, match="objective.negatives is -1"):
         BidirectionalLM(negatives=-1)
