@@ -37,7 +37,7 @@ MODELS = {
     "general": ("configs/seq2seq_multi30k.py", BLUE, "-"),
     "concat": ("configs/seq2seq/concat.py", BLUE, "--"),
     "bahdanau": ("configs/seq2seq/bahdanau.py", GREEN, "-"),
-    "transformer": ("configs/translate_multi30k.py", VERMILLION, "-"),
+    "transformer": ("configs/seq2seq/transformer.py", VERMILLION, "-"),
     "sampling": ("configs/seq2seq/sampling.py", BLUE, "-."),
 }
 """Configs, and how their lines are drawn."""
@@ -209,7 +209,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", type=Path, default=Path("runs/seq2seq"))
-    parser.add_argument("--steps", type=int, default=3000, help="of each model")
+    parser.add_argument("--steps", type=int, default=2000, help="of each model")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--limit", type=int, default=0, help="test sentences; 0: all")
     parser.add_argument("--results", type=Path, default=RESULTS)

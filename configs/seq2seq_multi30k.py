@@ -3,7 +3,7 @@
 export FLAXFORMERS_DATA=...   # a folder that holds multi30k/train.de, train.en, val.de, ...
 python -m train run configs/seq2seq_multi30k.py --workdir runs/seq2seq_multi30k
 
-The data, the steps and the number of parameters of configs/translate_multi30k.py; its variants are
+The data, the steps and the number of parameters of configs/seq2seq/transformer.py; its variants are
 in configs/seq2seq, and `python -m benchmarks.seq2seq` compares them, docs/seq2seq.md.
 """
 
@@ -13,4 +13,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return attentive("multi30k", hidden_size=324, attention="general")
+    return attentive("multi30k", hidden_size=188, attention="general")

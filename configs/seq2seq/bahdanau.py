@@ -12,4 +12,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return attentive("bahdanau", hidden_size=304, attention="concat", wiring="bahdanau")
+    return attentive("bahdanau", hidden_size=176, attention="concat", wiring="bahdanau")

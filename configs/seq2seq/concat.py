@@ -12,4 +12,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return attentive("concat", hidden_size=320, attention="concat")
+    return attentive("concat", hidden_size=186, attention="concat")

@@ -12,4 +12,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return attentive("dot", hidden_size=328, attention="dot")
+    return attentive("dot", hidden_size=192, attention="dot")

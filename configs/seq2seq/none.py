@@ -12,4 +12,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return recurrent("none", hidden_size=336, attention="none", reverse_source=False)
+    return recurrent("none", hidden_size=206, attention="none", reverse_source=False)

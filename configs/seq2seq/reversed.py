@@ -12,4 +12,4 @@ from train.experiment import Experiment
 
 def config() -> Experiment:
     """The experiment."""
-    return recurrent("reversed", hidden_size=336, attention="none", reverse_source=True)
+    return recurrent("reversed", hidden_size=206, attention="none", reverse_source=True)
