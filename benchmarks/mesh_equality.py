@@ -1,10 +1,11 @@
-"""Four models, trained the same 20 steps on every kind of mesh: are the losses the same?
+"""Six models, trained the same 20 steps on every kind of mesh: are the losses the same?
 
 The same data, seed and update each time: on one device, on eight arranged in all the ways that
 docs/parallelism.md explains, by `jax.pmap`, and on two processes of four devices that talk over
 loopback (gloo). Without dropout, which `pmap` would draw anew for each device, as it would the
 tokens that BERT is to guess: BERT (hidden tokens and next sentences) is left out there, and where
-gradients are accumulated. What may differ is the order in which float32 numbers are added up.
+gradients are accumulated. AWD-LSTM carries its states from batch to batch, which the `pmap` step
+does not know. What may differ is the order in which float32 numbers are added up.
 
     python -m benchmarks.mesh_equality
 
@@ -19,7 +20,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,21 @@ import jax
 import numpy as np
 
 from benchmarks.harness import RESULTS
-from flaxformers_edu.models import BertConfig, GPTConfig, Seq2SeqConfig, TransformerConfig
-from flaxformers_edu.objectives import BertPretraining, CausalLM, Translation
+from flaxformers_edu.models import (
+    AWDLSTMConfig,
+    BertConfig,
+    ElmoConfig,
+    GPTConfig,
+    Seq2SeqConfig,
+    TransformerConfig,
+)
+from flaxformers_edu.objectives import (
+    BertPretraining,
+    BidirectionalLM,
+    BPTTLanguageModel,
+    CausalLM,
+    Translation,
+)
 from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.optim.schedules import Schedule
 from flaxformers_edu.sharding import MeshShape
@@ -41,6 +55,7 @@ from train.prepare import Run, open_for_training
 from train.sources import StdlibDocs, ToyKorean
 from train.state import abstract_params, abstract_state, create_state, shardings_of
 from train.step import make_train_step
+from train.streams import StreamData
 
 PAGE = Path(__file__).parents[1] / "docs" / "parallelism.md"
 BEGIN, END = "<!-- mesh_equality -->\n", "<!-- end -->\n"
@@ -117,7 +132,46 @@ RECURRENT = dataclasses.replace(
         dropout=0.0,
     ),
 )
-MODELS = {"Transformer": TRANSLATION, "GPT": LANGUAGE, "BERT": PRETRAINING, "Seq2Seq": RECURRENT}
+CHARACTERS = dataclasses.replace(
+    TRANSLATION,
+    model=ElmoConfig(
+        vocab_size=480,
+        filters=((1, 8), (2, 8), (3, 16)),
+        num_highway=1,
+        projection_size=16,
+        hidden_size=32,
+        dropout=0.0,
+    ),
+    objective=BidirectionalLM(split_punctuation=True),
+    source=StdlibDocs(unit="document"),
+    tokenizer=TokenizerSpec(kind="elmo"),
+    batching=Batching(tokens_per_batch=512, max_source_length=32, buckets=(32,)),
+)
+STREAMS = dataclasses.replace(
+    LANGUAGE,
+    model=AWDLSTMConfig(
+        vocab_size=480,
+        embedding_size=32,
+        hidden_size=64,
+        pad_token_id=0,
+        eos_token_id=1,
+        embedding_dropout=0.0,
+        input_dropout=0.0,
+        hidden_dropout=0.0,
+        output_dropout=0.0,
+        weight_dropout=0.0,
+    ),
+    objective=BPTTLanguageModel(bptt=48),
+    batching=Batching(tokens_per_batch=16 * 64, max_source_length=64),
+)
+MODELS = {
+    "Transformer": TRANSLATION,
+    "GPT": LANGUAGE,
+    "BERT": PRETRAINING,
+    "Seq2Seq": RECURRENT,
+    "ELMo": CHARACTERS,
+    "AWD-LSTM": STREAMS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +199,8 @@ SETTINGS = {
     "1 device, accumulation 4": Setting(devices=1, accumulation=4),
 }
 BASELINE = "1 device"
-DRAWS = {"BERT": ("8 by pmap", "1 device, accumulation 4")}
-"""Settings in which a model would draw other random numbers."""
+LEFT_OUT = {"BERT": ("8 by pmap", "1 device, accumulation 4"), "AWD-LSTM": ("8 by pmap",)}
+"""Settings in which a model would draw other random numbers, or forget what it carries."""
 BOUND = 5e-6
 """Ten times the spacing of float32 between 4 and 8, where these losses are."""
 
@@ -158,17 +212,21 @@ def losses(experiment: Experiment, setting: Setting, steps: int) -> list[float]:
     shapes = nn.meta.unbox(abstract_params(run.model))
     optimizer = experiment.optimizer.build(learning_rate, shapes)
     mesh = setting.mesh.build(None if setting.processes > 1 else jax.devices()[: setting.devices])
-    state = create_state(run.model, optimizer, mesh, seed=0, ema=False)
+    optional = experiment.state_parts
+    state = create_state(run.model, optimizer, mesh, seed=0, **optional)
     parts = (run.model, experiment.objective, optimizer, learning_rate)
     step: Callable[..., Any]
     if setting.pmap:
         step, state = make_pmap_step(*parts, seed=0), replicate(jax.device_get(state))
     else:
-        shardings = shardings_of(abstract_state(run.model, optimizer, mesh, ema=False))
+        shardings = shardings_of(abstract_state(run.model, optimizer, mesh, **optional))
         step = make_train_step(
             *parts, seed=0, accumulation=setting.accumulation, shardings=shardings
         )
-    data = TrainData(
+    make: Any = TrainData
+    if experiment.streams:
+        make = partial(StreamData, lengths=experiment.objective.lengths)
+    data = make(
         encoded(experiment),
         experiment.objective.collate(experiment.model, packed=experiment.batching.packing),
         experiment.batching,
@@ -246,7 +304,7 @@ def compare(model: str, steps: int) -> dict[str, dict[str, Any]]:
     """For each setting its losses, and how far they are from those of one device."""
     found: dict[str, dict[str, Any]] = {}
     for name, setting in SETTINGS.items():
-        if name in DRAWS.get(model, ()):
+        if name in LEFT_OUT.get(model, ()):
             continue
         if setting.processes > 1:
             history = losses_of_processes(model, name, steps)
