@@ -169,7 +169,9 @@ def _across_slices(
 def trip_count(loop: Instruction, computation: Computation, module: Module) -> int | None:
     """How often a loop's body runs; None where the program does not say.
 
-    XLA notes it, or the condition compares a counter with a constant.
+    XLA notes it, or the condition compares a counter with a constant. The counter may rise by more
+    than one: of a product whose parts are sent round while others are multiplied, each run of the
+    body does two.
     """
     if noted := loop.attribute(r'known_trip_count":\{"n":"(\d+)"'):
         return int(noted)
@@ -182,7 +184,8 @@ def trip_count(loop: Instruction, computation: Computation, module: Module) -> i
     compare = _comparison(condition, module)
     if len(ends) != 1 or compare not in ("LT", "LE"):
         return None
-    return int(ends[0].argument) + (compare == "LE") - _start(loop, computation, condition)
+    distance = int(ends[0].argument) + (compare == "LE") - _start(loop, computation, condition)
+    return -(-distance // _stride(loop, condition, module))
 
 
 def _comparison(condition: Computation, module: Module) -> str | None:
@@ -194,15 +197,37 @@ def _comparison(condition: Computation, module: Module) -> str | None:
 
 def _start(loop: Instruction, computation: Computation, condition: Computation) -> int:
     """The counter's first value: a constant in the loop's initial tuple, or 0."""
-    element = next(
-        (i for i in condition.instructions.values() if i.opcode == "get-tuple-element"), None
-    )
-    initial: Mapping[str, Instruction] = computation.instructions
-    state = initial[loop.operands[0]]
+    first = _counter(computation.instructions[loop.operands[0]], computation, condition)
+    return _number(first) or 0
+
+
+def _stride(loop: Instruction, condition: Computation, module: Module) -> int:
+    """By how much the body raises the counter: the constant that it adds, or 1."""
+    body = module.computations[loop.attribute(r"body=%?([\w.\-]+)") or ""]
+    after = _counter(body.root, body, condition)
+    if after is None or after.opcode != "add":
+        return 1
+    added = (_number(body.instructions[name]) for name in after.operands)
+    return max((number for number in added if number is not None), default=1)
+
+
+def _counter(
+    state: Instruction, computation: Computation, condition: Computation
+) -> Instruction | None:
+    """What the state of a loop, a tuple, has at the place that the condition reads first."""
+    read = (i for i in condition.instructions.values() if i.opcode == "get-tuple-element")
+    element = next(read, None)
     if element is None or state.opcode != "tuple":
-        return 0
-    first = initial[state.operands[int(element.attribute(r"index=(\d+)") or 0)]]
-    while first.opcode in ("copy", "bitcast"):
-        first = initial[first.operands[0]]
-    is_number = first.opcode == "constant" and re.fullmatch(r"-?\d+", first.argument)
-    return int(first.argument) if is_number else 0
+        return None
+    instructions: Mapping[str, Instruction] = computation.instructions
+    found = instructions[state.operands[int(element.attribute(r"index=(\d+)") or 0)]]
+    while found.opcode in ("copy", "bitcast"):
+        found = instructions[found.operands[0]]
+    return found
+
+
+def _number(instruction: Instruction | None) -> int | None:
+    """The value of a constant of one whole number; None of anything else."""
+    if instruction is None or instruction.opcode != "constant":
+        return None
+    return int(instruction.argument) if re.fullmatch(r"-?\d+", instruction.argument) else None

@@ -23,8 +23,8 @@ HloModule by_hand
   %x = f32[4,8]{1,0} get-tuple-element(%state), index=1
   %w = f32[10,8,8]{2,1,0} get-tuple-element(%state), index=2
   %zero = s32[] constant(0)
-  %one = s32[] constant(1)
-  %next = s32[] add(%i, %one)
+  %step = s32[] constant(STEP)
+  %next = s32[] add(%i, %step)
   %slice = f32[1,8,8]{2,1,0:S(1)} dynamic-slice(%w, %i, %zero, %zero), dynamic_slice_sizes={1,8,8}
   %matrix = f32[8,8]{1,0:S(1)} bitcast(%slice)
   %y = f32[4,8]{1,0} dot(%x, %matrix), lhs_contracting_dims={1}, rhs_contracting_dims={0}
@@ -53,9 +53,13 @@ def costs(text: str) -> Costs:
     return program_costs(parse(text), 1)
 
 
-@pytest.mark.parametrize(("start", "trips"), [(0, 10), (3, 7)])
-def test_a_loop_by_hand(start, trips):
-    found = costs(LOOP.replace("START", str(start)))
+def loop(start=0, step=1) -> str:
+    return LOOP.replace("START", str(start)).replace("STEP", str(step))
+
+
+@pytest.mark.parametrize(("start", "step", "trips"), [(0, 1, 10), (3, 1, 7), (0, 2, 5), (3, 2, 4)])
+def test_a_loop_by_hand(start, step, trips):
+    found = costs(loop(start, step))
     assert found.flops == trips * 2 * 4 * 8 * 8
     # A turn: the counter (12 bytes, read twice and written), a slice of the weights to the chip's
     # own memory, x in and y out.
@@ -65,12 +69,12 @@ def test_a_loop_by_hand(start, trips):
 
 def test_a_noted_trip_count_is_believed():
     noted = 'body=%body, backend_config={"known_trip_count":{"n":"5"}}'
-    found = costs(LOOP.replace("START", "0").replace("body=%body", noted))
+    found = costs(loop().replace("body=%body", noted))
     assert found.flops == 5 * 2 * 4 * 8 * 8
 
 
 def test_a_loop_of_unknown_length_is_counted_once_and_said():
-    found = costs(LOOP.replace("START", "0").replace("direction=LT", "direction=NE"))
+    found = costs(loop().replace("direction=LT", "direction=NE"))
     assert (found.flops, found.unknown_loops) == (2 * 4 * 8 * 8, 1)
 
 
