@@ -40,8 +40,8 @@ STEPS = {"wnut17": 900, "sst2": 1200}
 WITHOUT = ("--model.head.features", "none", "--optimizer.frozen", "--optimizer.no-decay")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "without": WITHOUT,
-    "top layer": ("--model.head.features", "top", "--optimizer.no-decay"),
     "mixed": (),
+    "top layer": ("--model.head.features", "top", "--optimizer.no-decay"),
     "mixed, tuned": ("--optimizer.frozen", "--schedule.peak", "5e-4"),
 }
 """What differs from configs/finetune/elmo_TASK.py."""
@@ -80,18 +80,19 @@ def folder_of(workdir: Path, task: str, variant: str) -> Path:
     return workdir / f"{task}-{variant.replace(', ', '-').replace(' ', '-')}"
 
 
-def run_all(workdir: Path, steps: int, seeds: int, share: float, extra: tuple[str, ...]) -> None:
+def run_all(options: argparse.Namespace) -> None:
     """The biLM, then every task and variant; results are written after each."""
+    workdir = options.workdir
     bilm = workdir / "bilm"
-    settings = every(steps, evaluations=8)
-    train("run", CONFIG, "--workdir", str(bilm), *settings, *extra)
+    train("run", CONFIG, "--workdir", str(bilm), *every(options.steps, evaluations=4))
     write(found(workdir))
-    for task, variant in itertools.product(TASKS, VARIANTS):
+    for variant, task in itertools.product(options.variants, TASKS):
         beginning = () if variant == "without" else ("--init", str(bilm))
+        steps = max(round(options.share * STEPS[task]), 1)
         train(
-            *("repeat", f"configs/finetune/elmo_{task}.py", "--seeds", str(seeds)),
+            *("repeat", f"configs/finetune/elmo_{task}.py", "--seeds", str(options.seeds)),
             *("--workdir", str(folder_of(workdir, task, variant)), *beginning),
-            *every(max(round(share * STEPS[task]), 1), evaluations=3),
+            *every(steps, evaluations=3),
             *VARIANTS[variant],
         )
         write(found(workdir))
@@ -226,11 +227,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", type=Path, default=Path("runs/elmo"))
-    parser.add_argument("--steps", type=int, default=4800, help="of the biLM's training")
+    parser.add_argument("--steps", type=int, default=1100, help="of the biLM: about one epoch")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--share", type=float, default=1.0, help="of the steps of each task")
-    options, extra = parser.parse_known_args()
-    run_all(options.workdir, options.steps, options.seeds, options.share, tuple(extra))
+    parser.add_argument("--share", type=float, default=0.3, help="of the steps of each task")
+    parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    run_all(parser.parse_args())
 
 
 if __name__ == "__main__":
