@@ -44,7 +44,7 @@ VARIANTS = {
 }
 """The stage that it begins from, and whether it has discriminative rates and unfreezing."""
 COLOURS = (GREY, GREEN, VERMILLION, BLUE)
-STEPS = {100: 150, 1000: 300, 0: 600}
+STEPS = {100: 70, 1000: 200, 0: 400}
 """Of a classifier, by the number of labels; 0: all."""
 ALL = 8000
 """About as many are all."""
@@ -75,7 +75,7 @@ def classify(workdir: Path, variant: str, labels: int, seed: int, steps: int | N
     begin, gradual = VARIANTS[variant]
     number = steps or STEPS[labels]
     options = [
-        *every(number, evaluations=3),
+        *every(number, evaluations=2),
         *("--seed", str(seed), "--source.seed", str(seed), "--source.examples", str(labels)),
         *("--optimizer.unfreeze-every", str(max(number // 10, 1) if gradual else 0)),
         *(() if gradual else ("--optimizer.layer-decay", "1")),

@@ -5,7 +5,7 @@ python -m train run configs/finetune/ulmfit_imdb.py --workdir runs/imdb --init F
 
 FOLDER is the run of a language model, of general text or of these reviews
 (configs/wikitext/ulmfit_mini.py). --source.examples 100 knows so many labels. A tenth of the file
-is validation and another test, by a hash of the review. The first 192 tokens of a review are read.
+is validation and another test, by a hash of the review. The first 128 tokens of a review are read.
 """
 
 from configs._ulmfit import classifier, language_model
@@ -15,9 +15,9 @@ from train.sources import FewExamples, Tsv
 
 FILE = "$FLAXFORMERS_DATA/imdb/train.tsv"
 MODEL = AWDLSTMConfig(
-    vocab_size=8192,
-    embedding_size=128,
-    hidden_size=320,
+    vocab_size=4096,
+    embedding_size=96,
+    hidden_size=256,
     embedding_dropout=0.02,
     input_dropout=0.1,
     hidden_dropout=0.1,
@@ -29,7 +29,7 @@ MODEL = AWDLSTMConfig(
 
 
 def config() -> Experiment:
-    """The experiment: about two and a half epochs of 8,000 reviews."""
+    """The experiment: four fifths of an epoch of 8,000 reviews."""
     source = FewExamples(
         Tsv(
             train=FILE,
@@ -39,14 +39,14 @@ def config() -> Experiment:
             header=True,
         )
     )
-    general = language_model("", MODEL, source, streams=32, bptt=64, longest=80, steps=600)
+    general = language_model("", MODEL, source, streams=32, bptt=64, longest=72, steps=400)
     return classifier(
         general,
         "ulmfit_imdb",
         source,
         ("negative", "positive"),
-        rows=32,
-        length=192,
-        steps=600,
-        unfreeze_every=60,
+        rows=16,
+        length=128,
+        steps=400,
+        unfreeze_every=40,
     )

@@ -28,13 +28,13 @@ def stages() -> dict[str, Experiment]:
         ),
         streams=32,
         bptt=64,
-        longest=80,
-        steps=3000,
+        longest=72,
+        steps=1500,
     )
     last = ulmfit_imdb.config()
     return {
         "language": general,
-        "domain": domain(general, "ulmfit_imdb_domain", last.source, steps=1500),
+        "domain": domain(general, "ulmfit_imdb_domain", last.source, steps=900),
         "classifier": last,
     }
 
