@@ -208,7 +208,7 @@ def _stride(loop: Instruction, condition: Computation, module: Module) -> int:
     if after is None or after.opcode != "add":
         return 1
     added = (_number(body.instructions[name]) for name in after.operands)
-    return max((number for number in added if number is not None), default=1)
+    return max((1, *(number for number in added if number is not None)))
 
 
 def _counter(
