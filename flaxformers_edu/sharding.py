@@ -4,7 +4,9 @@ Parameters and activations carry logical axis names; two tables map them to mesh
 are split over `fsdp` along their hidden axis (ZeRO-3) and over `tensor` along heads, intermediate
 size and vocabulary; activations over `data` and `fsdp` along the batch, and over `sequence` along
 the length. Between the parts of a block, where every device of `tensor` would keep the same, the
-positions are split over `tensor` too (`residual`; Korthikanti et al. 2022, section 4.2.2).
+positions are split over `tensor` too (`residual`; Korthikanti et al. 2022, section 4.2.2). A
+recurrent layer cannot split its steps, and its products are too small to split: there the batch is
+split over all axes (`rows`).
 """
 
 import dataclasses
@@ -41,6 +43,7 @@ PARAMETER_RULES: dict[str, str | None] = {
 
 ACTIVATION_RULES: dict[str, str | tuple[str, ...] | None] = {
     "batch": ("data", "fsdp"),
+    "rows": AXES,
     "length": "sequence",
     "residual": ("sequence", "tensor"),
     "kv_length": None,
@@ -161,7 +164,7 @@ def activation_spec(names: Sequence[str | None], shape: Sequence[int]) -> Partit
     return PartitionSpec(*spec)
 
 
-def shard(x: Array, names: Sequence[str]) -> Array:
+def shard(x: Array, names: Sequence[str | None]) -> Array:
     """Constrains an activation's layout on the mesh in force (`jax.set_mesh`); without one, x."""
     spec = activation_spec(names, x.shape)
     return x if spec is None else jax.lax.with_sharding_constraint(x, spec)

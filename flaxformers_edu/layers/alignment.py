@@ -21,7 +21,7 @@ from flaxformers_edu.layers.attention import attention_weights
 from flaxformers_edu.layers.intermediates import sow
 from flaxformers_edu.layers.linear import Linear, partitioned_param, xavier
 from flaxformers_edu.layers.masks import Mask
-from flaxformers_edu.layers.recurrence import Product
+from flaxformers_edu.layers.recurrence import Product, by_rows
 
 Score = Literal["dot", "general", "concat"]
 
@@ -36,8 +36,8 @@ class Source:
     """The states themselves."""
     mask_BS: Any = None
     """True for real tokens; None: all are."""
-    vector_A: Any = None
-    """v of `concat`."""
+    vector_BA: Any = None
+    """v of `concat`, for each row: its gradient is summed by rows in a loop, and once after it."""
 
 
 def attend(
@@ -53,7 +53,7 @@ def attend(
     query_BTA = query_RA.reshape(B, -1, query_RA.shape[-1])
     if score == "concat":
         both_BTSA = jnp.tanh(query_BTA[:, :, None] + source.keys_BSA[:, None])
-        scores_BTS = jnp.einsum("BTSA,A->BTS", both_BTSA, source.vector_A)
+        scores_BTS = jnp.einsum("BTSA,BA->BTS", both_BTSA, source.vector_BA)
     else:
         scores_BTS = jnp.einsum("BTA,BSA->BTS", query_BTA, source.keys_BSA)
     mask = Mask.padding(source.mask_BS)
@@ -103,8 +103,11 @@ class Alignment(nn.Module):
     ) -> Source:
         """The states of a source, made ready to be looked at; the mask is 1 for real tokens."""
         keys_BSA = states_BSE if self.score == "dot" else self.key(states_BSE)
-        vector_A = self.vector.astype(keys_BSA.dtype) if self.score == "concat" else None
-        return Source(keys_BSA, states_BSE, mask_BS, vector_A)
+        vector_BA = None
+        if self.score == "concat":
+            rows = (len(keys_BSA), self.query_size)
+            vector_BA = by_rows(jnp.broadcast_to(self.vector.astype(keys_BSA.dtype), rows))
+        return Source(by_rows(keys_BSA), by_rows(states_BSE), mask_BS, vector_BA)
 
     def weights(self) -> dict[str, Array]:
         """Matrices by the names that `attend` asks for."""

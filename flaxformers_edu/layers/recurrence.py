@@ -5,6 +5,9 @@ the scan would add a matrix of their size to their gradients at each step, which
 than the step itself. Here the backward scan only collects the gradients of the products, and each
 weight's gradient is a single product over all steps afterwards.
 
+On a mesh the rows of a batch are split over all of its axes while they are in a loop, and each
+device has the weights whole, gathered once before it: no step of the loop has to wait for others.
+
 Dims: T steps, B batch, I and O the inputs and outputs of a weight.
 """
 
@@ -17,20 +20,23 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from flaxformers_edu.sharding import shard
+
 Tree = Any
+Weight = Array | tuple[Array, Array]
+"""A matrix [I, O], or a matrix and a bias [O]."""
 Product = Callable[[str, Float[Array, "B I"] | Int[Array, " B"]], Float[Array, "B O"]]
 Cell = Callable[[Product, Tree, Tree, Tree], tuple[Tree, Tree]]
 """(product, shared, state, x) -> (state, y), where product(name, v) is v times that weight, or its
-rows where v is integer. A cell asks for each weight at most once, and it is static: it must not
-close over arrays."""
+rows where v is integer, and its bias if it has one. A cell asks for each weight at most once, and
+it is static: it must not close over arrays."""
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def scan_cell(
     cell: Cell,
     reverse: bool,
     unroll: int,
-    weights: Mapping[str, Float[Array, "I O"]],
+    weights: Mapping[str, Weight],
     shared: Tree,
     state: Tree,
     xs: Tree,
@@ -41,17 +47,49 @@ def scan_cell(
         cell: see `Cell`; static.
         reverse: from the last step to the first; outputs stay in the order of `xs`.
         unroll: steps that are written out in each round of the loop.
-        weights: matrices by the names that the cell asks for.
-        shared: what each step sees, such as the states of a source; differentiated too.
-        state: before the first step.
-        xs: what step t alone sees: a tree of arrays [T, ...].
+        weights: by the names that the cell asks for.
+        shared: what each step sees, such as the states of a source; differentiated too, summed
+            step by step. How it lies on a mesh is the caller's to say: best by rows, too.
+        state: before the first step: a tree of arrays [B, ...].
+        xs: what step t alone sees: a tree of arrays [T, B, ...], or keys [T].
 
     It is differentiated backward only, and once. Leaves that are not floating, such as tokens and
     keys, have no gradients.
     """
+    state, xs = jax.tree.map(by_rows, state), jax.tree.map(partial(by_rows, axis=1), xs)
+    return _scan(cell, reverse, unroll, jax.tree.map(whole, weights), shared, state, xs)
+
+
+def multiply(
+    weights: Mapping[str, Weight], name: str, v_BI: Float[Array, "*B I"] | Int[Array, " B"]
+) -> Float[Array, "*B O"]:
+    """What `product` gives a cell, for `functools.partial`."""
+    matrix_IO, bias_O = _parts(weights[name])
+    is_integer = jnp.issubdtype(v_BI.dtype, jnp.integer)
+    y_BO = jnp.take(matrix_IO, v_BI, axis=0) if is_integer else v_BI @ matrix_IO
+    return y_BO if bias_O is None else y_BO + bias_O.reshape((1,) * (y_BO.ndim - 1) + (-1,))
+
+
+def by_rows(x: Array, axis: int = 0) -> Array:
+    """An array whose rows, along `axis`, lie as in a loop; one without that axis, as it is."""
+    if x.ndim <= axis:
+        return x
+    return shard(x, ["rows" if i == axis else None for i in range(x.ndim)])
+
+
+def whole(x: Array) -> Array:
+    """An array that every device has whole."""
+    return shard(x, [None] * x.ndim)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _scan(
+    cell: Cell, reverse: bool, unroll: int, weights: Any, shared: Tree, state: Tree, xs: Tree
+) -> tuple[Tree, Tree]:
+    """The scan, for those who do not ask for gradients."""
 
     def body(state: Tree, x: Tree) -> tuple[Tree, Tree]:
-        return cell(lambda name, v_BI: _product(v_BI, weights[name]), shared, state, x)
+        return cell(partial(multiply, weights), shared, state, x)
 
     return jax.lax.scan(body, state, xs, reverse=reverse, unroll=unroll)
 
@@ -67,7 +105,7 @@ def _forward(
         def product(name: str, v_BI: Array) -> Array:
             if name in inputs:
                 raise ValueError(f"the cell asked for weight {name!r} twice in a step")
-            inputs[name], outputs[name] = v_BI, _product(v_BI, weights[name])
+            inputs[name], outputs[name] = v_BI, multiply(weights, name, v_BI)
             return outputs[name]
 
         after, y = cell(product, shared, state, x)
@@ -92,7 +130,7 @@ def _backward(cell: Cell, reverse: bool, unroll: int, kept: Tree, gradients: Tre
             def product(name: str, v_BI: Array) -> Array:
                 if jnp.issubdtype(v_BI.dtype, jnp.integer):
                     return known[name] + probes[name]
-                return _known_product(v_BI, weights[name], known[name], probes[name])
+                return _known_product(v_BI, _parts(weights[name])[0], known[name], probes[name])
 
             after, y = cell(
                 product,
@@ -116,13 +154,13 @@ def _backward(cell: Cell, reverse: bool, unroll: int, kept: Tree, gradients: Tre
     d_weights = {
         name: _gradient(weight, inputs[name], d_products[name])
         if name in inputs
-        else jnp.zeros_like(weight)
+        else jax.tree.map(jnp.zeros_like, weight)
         for name, weight in weights.items()
     }
     return d_weights, join_shared(d_shared), join_state(d_state), join_x(d_xs)
 
 
-scan_cell.defvjp(_forward, _backward)
+_scan.defvjp(_forward, _backward)
 
 
 @jax.custom_vjp
@@ -145,18 +183,18 @@ def _known_backward(weight_IO: Array, d_BO: Array) -> tuple[Array, Array, Array,
 _known_product.defvjp(_known_forward, _known_backward)
 
 
-def _product(v_BI: Array, weight_IO: Array) -> Array:
-    """The product of v and the weight, or its rows where v is integer."""
-    if jnp.issubdtype(v_BI.dtype, jnp.integer):
-        return jnp.take(weight_IO, v_BI, axis=0)
-    return v_BI @ weight_IO
-
-
-def _gradient(weight_IO: Array, v_TBI: Array, d_TBO: Array) -> Array:
-    """The gradient of the weight, from all its products."""
+def _gradient(weight: Weight, v_TBI: Array, d_TBO: Array) -> Weight:
+    """The gradient of a weight, from all its products."""
+    matrix_IO, bias_O = _parts(weight)
     if jnp.issubdtype(v_TBI.dtype, jnp.integer):
-        return jnp.zeros_like(weight_IO).at[v_TBI].add(d_TBO)
-    return jnp.einsum("TBI,TBO->IO", v_TBI, d_TBO)
+        d_IO = jnp.zeros_like(matrix_IO).at[v_TBI].add(d_TBO)
+    else:
+        d_IO = jnp.einsum("TBI,TBO->IO", v_TBI, d_TBO)
+    return d_IO if bias_O is None else (d_IO, d_TBO.sum((0, 1)))
+
+
+def _parts(weight: Weight) -> tuple[Array, Array | None]:
+    return weight if isinstance(weight, tuple) else (weight, None)
 
 
 @struct.dataclass

@@ -24,7 +24,15 @@ from jaxtyping import Array, Bool, Float, Int
 from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.layers.dropout import dropout
 from flaxformers_edu.layers.linear import Initializer, partitioned_param
-from flaxformers_edu.layers.recurrence import Cell, Product, scan_cell
+from flaxformers_edu.layers.recurrence import (
+    Cell,
+    Product,
+    Weight,
+    by_rows,
+    multiply,
+    scan_cell,
+    whole,
+)
 
 Kind = Literal["lstm", "gru"]
 
@@ -135,33 +143,33 @@ class Recurrent(nn.Module):
         recurrent_PGH, recurrent_bias_GH = recurrent(self.output_size)
         if not deterministic and self.weight_drop:
             recurrent_PGH = dropout(recurrent_PGH, self.weight_drop, self.make_rng("dropout"))
-        weights = {"recurrent": recurrent_PGH.reshape(self.output_size, -1).astype(dtype)}
+        recurrent_PN = recurrent_PGH.reshape(self.output_size, -1).astype(dtype)
+        weights: dict[str, Weight] = {"recurrent": recurrent_PN}
         if self.projection_size is not None:
             features, axes = (self.projection_size,), ("embed",)
             projection = GateWeights(features, axes, self._init, "mlp", name="projection")
             weights["projection"] = projection(self.hidden_size)[0].astype(dtype)
 
         cell: Cell = gru_step
-        bias_1N = None if recurrent_bias_GH is None else recurrent_bias_GH.reshape(1, -1)
         if self.kind == "lstm":  # whose two biases are always added: once, outside of the loop
             cell = partial(lstm_step, self.cell_clip, self.projection_clip, self.projection_size)
             bias_GH = bias_GH if recurrent_bias_GH is None else bias_GH + recurrent_bias_GH
-            bias_1N = None
             if self.forget_offset:
                 bias_GH = bias_GH.at[GATES["lstm"].index("forget")].add(self.forget_offset)
-        shared = None if bias_1N is None else bias_1N.astype(dtype)
+        else:
+            weights["recurrent"] = (recurrent_PN, recurrent_bias_GH.reshape(-1).astype(dtype))
         # Steps first, before the product: it is the smaller of its two sides.
-        x_TBD = x_BTD.swapaxes(0, 1).astype(dtype)
-        drive_TBN = x_TBD @ kernel_DGH.reshape(D, -1).astype(dtype)
-        drive_TBN = drive_TBN + bias_GH.reshape(1, 1, -1).astype(dtype)
+        x_TBD = by_rows(x_BTD.swapaxes(0, 1).astype(dtype), axis=1)
+        drive_TBN = x_TBD @ whole(kernel_DGH.reshape(D, -1).astype(dtype))
+        drive_TBN = drive_TBN + whole(bias_GH.reshape(1, 1, -1).astype(dtype))
         mask_TB1 = None if mask_BT is None else (jnp.asarray(mask_BT) != 0).T[..., None]
         state = self.start(B, dtype) if state is None else state
         if T == 1:  # a step of decoding: no loop within the loop
             once = jax.tree.map(lambda x: x[0], (drive_TBN, mask_TB1))
-            state, y_BP = cell(lambda name, v_BI: v_BI @ weights[name], shared, state, once)
+            state, y_BP = cell(partial(multiply, weights), None, state, once)
             return y_BP[:, None], state
         state, y_TBP = scan_cell(
-            cell, reverse, self.unroll, weights, shared, state, (drive_TBN, mask_TB1)
+            cell, reverse, self.unroll, weights, None, state, (drive_TBN, mask_TB1)
         )
         return y_TBP.swapaxes(0, 1), state
 
@@ -251,12 +259,12 @@ def lstm_step(
 
 
 def gru_step(
-    product: Product, bias_1N: Array, state: RecurrentState, x: tuple[Array, Array | None]
+    product: Product, _: None, state: RecurrentState, x: tuple[Array, Array | None]
 ) -> tuple[RecurrentState, Array]:
     """A step of a GRU; x has the inputs' part of the gates with their biases, and the mask."""
     drive_BN, mask_B1 = x
     inputs = jnp.split(drive_BN, 3, axis=-1)
-    before = jnp.split(product("recurrent", state.hidden_BP) + bias_1N, 3, axis=-1)
+    before = jnp.split(product("recurrent", state.hidden_BP), 3, axis=-1)
     reset_BH, update_BH = (nn.sigmoid(a + b) for a, b in zip(inputs[:2], before[:2], strict=True))
     new_BH = jnp.tanh(inputs[2] + reset_BH * before[2])
     hidden_BH = (1 - update_BH) * new_BH + update_BH * state.hidden_BP

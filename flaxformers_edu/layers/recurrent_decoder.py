@@ -21,15 +21,13 @@ from flaxformers_edu.layers.alignment import Alignment, Score, Source
 from flaxformers_edu.layers.dropout import dropout
 from flaxformers_edu.layers.intermediates import wanted
 from flaxformers_edu.layers.linear import partitioned_param, xavier
-from flaxformers_edu.layers.recurrence import scan_cell
+from flaxformers_edu.layers.recurrence import Weight, by_rows, multiply, scan_cell, whole
 from flaxformers_edu.layers.recurrent import GATES, GateWeights, Kind, RecurrentState, uniform
 from flaxformers_edu.layers.recurrent_decoder_cell import (
     DecoderState,
-    Shared,
     Wires,
     Wiring,
     decoder_step,
-    outside,
     readout,
     speaking_step,
 )
@@ -93,21 +91,20 @@ class RecurrentDecoder(nn.Module):
     ) -> Float[Array, "B T F"]:
         """Reads the embedded words of a target: what the output layer is to read at each place."""
         (B, T, D), wires = x_BTD.shape, self._wires()
-        weights, shared = self._parts(source, x_BTD.dtype)
-        drive_TBN = x_BTD.swapaxes(0, 1) @ weights.pop("0/input") + shared.input_biases[0][None]
+        product = partial(multiply, weights := self._weights(x_BTD.dtype))
+        drive_TBN = product("0/input", by_rows(x_BTD.swapaxes(0, 1), axis=1))
         keep = self._keep((T, B), deterministic)
         _, seen = scan_cell(
             partial(decoder_step, wires),
             False,
             self.unroll,
             weights,
-            shared,
+            source,
             state,
             (drive_TBN, keep),
         )
         rows = jax.tree.map(lambda y: y.swapaxes(0, 1), dataclasses.replace(seen, weights_BTS=None))
         rows = jax.tree.map(lambda y: y.reshape(B * T, *y.shape[2:]), rows)
-        product = partial(outside, weights)
         read_RF, weights_BTS = readout(wires, product, source, rows, x_BTD.reshape(B * T, D))
         if weights_BTS is None and seen.weights_BTS is not None:  # [T, B, 1, S]
             weights_BTS = seen.weights_BTS[:, :, 0].swapaxes(0, 1)
@@ -120,10 +117,9 @@ class RecurrentDecoder(nn.Module):
     ) -> tuple[Float[Array, "B N F"], DecoderState]:
         """One word of each hypothesis; the state's rows are those of B · N, the source's B."""
         B, N, D = x_BND.shape
-        weights, shared = self._parts(source, x_BND.dtype)
-        product, x_RD = partial(outside, weights), x_BND.reshape(B * N, D)
-        drive_RN = product("0/input", x_RD) + shared.input_biases[0]
-        state, seen = decoder_step(self._wires(), product, shared, state, (drive_RN, ()))
+        product, x_RD = partial(multiply, self._weights(x_BND.dtype)), x_BND.reshape(B * N, D)
+        drive = (product("0/input", x_RD), ())
+        state, seen = decoder_step(self._wires(), product, source, state, drive)
         read_RF, _ = readout(self._wires(), product, source, seen, x_RD)
         return read_RF.reshape(B, N, -1), state
 
@@ -147,7 +143,7 @@ class RecurrentDecoder(nn.Module):
         """
         (B, T), D = ids_BT.shape, embedding_VD.shape[1]
         dtype = self.dtype or embedding_VD.dtype
-        weights, shared = self._parts(source, dtype)
+        weights = self._weights(dtype)
         weights |= {"embedding": embedding_VD.astype(dtype), "output": output_FV.astype(dtype)}
         keys_T = jax.random.split(self.make_rng("dropout"), T)
         masks = [self._mask((T, B, width), dropout_rate) for width in (D, self.readout_size)]
@@ -157,7 +153,7 @@ class RecurrentDecoder(nn.Module):
             False,
             self.unroll,
             weights,
-            shared,
+            source,
             (state, ids_BT[:, 0]),
             steps,
         )
@@ -170,29 +166,28 @@ class RecurrentDecoder(nn.Module):
         settings = (self.kind, self.num_layers, self.score, self.wiring, self.input_feeding)
         return Wires(*settings, self.dropout, shows)
 
-    def _parts(self, source: Source | None, dtype: Any) -> tuple[dict[str, Array], Shared]:
-        """All matrices by the names that a step asks for, and what is the same at all steps."""
+    def _weights(self, dtype: Any) -> dict[str, Weight]:
+        """All weights by the names that a step asks for."""
         fed = 0
         if self._wires(shows=False).looks_within:
             fed = self.source_size if self.wiring == "bahdanau" else self.readout_size
-        D, weights = self.embedding_size, {}
-        input_biases, recurrent_biases = [], []
+        D = self.embedding_size
+        weights: dict[str, Weight] = {}
         for number, layer in enumerate(self.layers):
-            inputs = self.hidden_size if number else D + fed
-            parts = jax.tree.map(lambda p: p.astype(dtype), layer(inputs))
-            kernel_IN, bias, weights[f"{number}/recurrent"], recurrent_bias = parts
-            weights[f"{number}/input"] = kernel_IN if number else kernel_IN[:D]
+            kernel_IN, bias_N, recurrent_HN, recurrent_bias_N = layer(
+                self.hidden_size if number else D + fed
+            )
             if fed and not number:
-                weights["feed"] = kernel_IN[D:]
-            is_lstm = self.kind == "lstm"
-            input_biases.append(bias + recurrent_bias if is_lstm else bias)
-            recurrent_biases.append(None if is_lstm else recurrent_bias)
+                kernel_IN, weights["feed"] = kernel_IN[:D], kernel_IN[D:]
+            is_lstm = self.kind == "lstm"  # whose two biases are always added
+            bias_N = bias_N + recurrent_bias_N if is_lstm else bias_N
+            recurrent = recurrent_HN if is_lstm else (recurrent_HN, recurrent_bias_N)
+            weights |= {f"{number}/input": (kernel_IN, bias_N), f"{number}/recurrent": recurrent}
         if self.score is not None:
             weights |= self.cross_attention.weights()
             name = "attentional" if self.wiring == "luong" else "readout"
             weights[name] = getattr(self, name)
-        weights = {name: weight.astype(dtype) for name, weight in weights.items()}
-        return weights, Shared(tuple(input_biases), tuple(recurrent_biases), source)
+        return jax.tree.map(lambda weight: whole(weight.astype(dtype)), weights)
 
     @nn.nowrap
     def _keep(self, leading: tuple[int, int], deterministic: bool) -> tuple[Array, ...]:
@@ -223,5 +218,5 @@ class _Layer(nn.Module):
         make = partial(GateWeights, features, ("gates", "mlp"), begin, bias_init=begin)
         kernel_IGH, bias_GH = make(name="input")(inputs)
         recurrent_HGH, recurrent_bias_GH = make(name="recurrent")(self.hidden_size)
-        flat = (kernel_IGH.reshape(inputs, -1), bias_GH.reshape(1, -1))
-        return *flat, recurrent_HGH.reshape(self.hidden_size, -1), recurrent_bias_GH.reshape(1, -1)
+        flat = (kernel_IGH.reshape(inputs, -1), bias_GH.reshape(-1))
+        return *flat, recurrent_HGH.reshape(self.hidden_size, -1), recurrent_bias_GH.reshape(-1)

@@ -59,18 +59,6 @@ class Wires:
 
 
 @struct.dataclass
-class Shared:
-    """What all steps see."""
-
-    input_biases: tuple[Array, ...]
-    """[1, G · H] of each layer; an LSTM's two are one."""
-    recurrent_biases: tuple[Any, ...]
-    """[1, G · H] of each layer of a GRU; an LSTM has None."""
-    source: Any
-    """A `Source`; None where none is looked at."""
-
-
-@struct.dataclass
 class Seen:
     """What comes of a step; None where there is no such thing, or not yet."""
 
@@ -84,17 +72,20 @@ class Seen:
 def decoder_step(
     wires: Wires,
     product: Product,
-    shared: Shared,
+    source: Any,
     state: DecoderState,
     x: tuple[Array, tuple[Array, ...]],
 ) -> tuple[DecoderState, Seen]:
-    """One step; x has the word's part of the lowest layer's gates, and the masks of dropout."""
+    """One step; x has the word's part of the lowest layer's gates, and the masks of dropout.
+
+    The `Source` may be None where it is not looked at.
+    """
     drive_RN, keep = x
     context_RE = vector_RF = weights_BTS = None
     score = wires.score if wires.looks_within else None
     if score is not None and wires.wiring == "bahdanau":
         before_RH = state.layers[-1].hidden_BP
-        context_RE, weights_BTS = attend(score, product, before_RH, shared.source)
+        context_RE, weights_BTS = attend(score, product, before_RH, source)
         drive_RN = drive_RN + product("feed", context_RE)
     elif score is not None:
         drive_RN = drive_RN + product("feed", state.fed_RF)
@@ -103,16 +94,16 @@ def decoder_step(
     for number in range(wires.num_layers):
         if number:
             below_RH = _thinned(hidden_RH, keep[number - 1] if keep else None, wires.dropout)
-            drive_RN = product(f"{number}/input", below_RH) + shared.input_biases[number]
+            drive_RN = product(f"{number}/input", below_RH)
         own = partial(_of_layer, product, number)
         before, drive = state.layers[number], (drive_RN, None)
         if wires.kind == "lstm":
             after, hidden_RH = lstm_step(None, None, None, own, None, before, drive)
         else:
-            after, hidden_RH = gru_step(own, shared.recurrent_biases[number], before, drive)
+            after, hidden_RH = gru_step(own, None, before, drive)
         layers.append(after)
     if score is not None and wires.wiring == "luong":
-        looked_at_RE, weights_BTS = attend(score, product, hidden_RH, shared.source)
+        looked_at_RE, weights_BTS = attend(score, product, hidden_RH, source)
         vector_RF = attentional_vector(product, hidden_RH, looked_at_RE)
     seen = Seen(hidden_RH, context_RE, vector_RF, weights_BTS if wires.shows else None)
     return DecoderState(tuple(layers), vector_RF), seen
@@ -122,7 +113,7 @@ def speaking_step(
     wires: Wires,
     rate: float,
     product: Product,
-    shared: Shared,
+    source: Source | None,
     state: tuple[DecoderState, Int[Array, " R"]],
     x: Any,
 ) -> tuple[tuple[DecoderState, Array], tuple[Array, Array, Array]]:
@@ -138,9 +129,9 @@ def speaking_step(
     right_R, own_R, key, keep_RD, keep_RF, keep = x
     word_R = jnp.where(own_R, drawn_R, right_R)
     word_RD = _thinned(product("embedding", word_R), keep_RD, rate)
-    drive_RN = product("0/input", word_RD) + shared.input_biases[0]
-    after, seen = decoder_step(wires, product, shared, before, (drive_RN, keep))
-    read_RF, _ = readout(wires, product, shared.source, seen, word_RD)
+    drive_RN = product("0/input", word_RD)
+    after, seen = decoder_step(wires, product, source, before, (drive_RN, keep))
+    read_RF, _ = readout(wires, product, source, seen, word_RD)
     read_RF = _thinned(read_RF, keep_RF, rate)
     logits_RV = product("output", read_RF)
     drawn_R = jax.random.categorical(key, logits_RV.astype(jnp.float32)).astype(right_R.dtype)
@@ -178,8 +169,3 @@ def _thinned(x_RH: Array, keep_RH: Array | None, rate: float) -> Array:
     if keep_RH is None:
         return x_RH
     return jnp.where(keep_RH, x_RH / jnp.asarray(1 - rate, x_RH.dtype), 0)
-
-
-def outside(weights: dict[str, Array], name: str, v: Array) -> Array:
-    """A product outside of a scan, for `functools.partial`."""
-    return v @ weights[name]

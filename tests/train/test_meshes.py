@@ -13,14 +13,26 @@ import optax
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
-from benchmarks.mesh_equality import BASELINE, BOUND, LANGUAGE, SETTINGS, TRANSLATION, losses
+from benchmarks.mesh_equality import (
+    BASELINE,
+    BOUND,
+    CHARACTERS,
+    LANGUAGE,
+    RECURRENT,
+    SETTINGS,
+    STREAMS,
+    TRANSLATION,
+    losses,
+)
 from benchmarks.mesh_equality import losses_of_processes as of_processes
 from flaxformers_edu.models import TransformerConfig
 from flaxformers_edu.objectives import Translation
+from flaxformers_edu.optim.schedules import Schedule
 from flaxformers_edu.sharding import AXES, MeshShape, batch_sharding
 from train.state import abstract_state, shardings_of
 from train.step import make_train_step
 
+COLLECTIVE = re.compile(r"\b(all-gather|all-reduce|all-to-all|reduce-scatter|collective-permute)")
 needs_eight = pytest.mark.skipif(jax.device_count() != 8, reason="needs eight devices")
 FAST = ("8 by pmap", "data 2 x fsdp 2 x tensor 2", "data 2 x sequence 4")
 """The settings that between them use every axis; the others are slow tests."""
@@ -84,10 +96,12 @@ B, T, V, F = 4, 96, 56, 80
 """Sizes that no other dimension has, so that they can be found in a program."""
 
 
-def program(shape):
+MODEL = dataclasses.replace(BASE, vocab_size=V, intermediate_size=F, num_layers=1)
+
+
+def program(shape, config=MODEL):
     """The compiled step of a small model, as text, for one device."""
     mesh, optimizer = shape.build(), optax.sgd(0.1)
-    config = dataclasses.replace(BASE, vocab_size=V, intermediate_size=F, num_layers=1)
     state = abstract_state(config.build(), optimizer, mesh, ema=False)
     step = make_train_step(
         config.build(),
@@ -134,6 +148,14 @@ def test_no_device_holds_the_whole_vocabulary_or_batch(shape):
     assert not {found for found in shapes if T in found and B in found[:1]}
 
 
+@needs_eight
+def test_no_step_of_a_recurrence_waits_for_other_devices():
+    text = program(MeshShape(data=2, fsdp=2, tensor=2), RECURRENT.model)
+    within = [line for line in text.splitlines() if "while/body" in line]
+    assert sum("dot" in line for line in within) > 4
+    assert not [line for line in within if COLLECTIVE.search(line)]
+
+
 # --- The losses -----------------------------------------------------------------------------------
 
 STEPS = 3
@@ -173,6 +195,24 @@ def test_a_decoder_on_packed_rows_has_the_losses_of_one_device(name):
     small = dataclasses.replace(LANGUAGE.model, num_layers=1, layout="unrolled")
     experiment = dataclasses.replace(LANGUAGE, model=small)
     one, many = (losses(experiment, SETTINGS[setting], 2) for setting in (BASELINE, name))
+    np.testing.assert_allclose(many, one, rtol=0, atol=BOUND)
+
+
+@needs_eight
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(RECURRENT, id="Seq2Seq"),
+        pytest.param(CHARACTERS, id="ELMo", marks=pytest.mark.slow),
+        pytest.param(STREAMS, id="AWD-LSTM", marks=pytest.mark.slow),
+    ],
+)
+def test_recurrent_models_have_the_losses_of_one_device(experiment):
+    """Under a rate so high that a gradient a little off would show."""
+    experiment = dataclasses.replace(experiment, schedule=Schedule(peak=2e-2, warmup_steps=1))
+    names = (BASELINE, "data 2 x fsdp 2 x tensor 2")
+    one, many = (losses(experiment, SETTINGS[name], STEPS) for name in names)
+    assert np.ptp(one) > 0.1
     np.testing.assert_allclose(many, one, rtol=0, atol=BOUND)
 
 
