@@ -36,7 +36,7 @@ CONFIG = "configs/wikitext/elmo_mini.py"
 
 TASKS = {"wnut17": "f1", "sst2": "accuracy"}
 """The score of each task."""
-STEPS = {"wnut17": 900, "sst2": 1200}
+STEPS = {"wnut17": 900, "sst2": 400}
 WITHOUT = ("--model.head.features", "none", "--optimizer.frozen", "--optimizer.no-decay")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "without": WITHOUT,
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/elmo"))
     parser.add_argument("--steps", type=int, default=1100, help="of the biLM: about one epoch")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--share", type=float, default=0.3, help="of the steps of each task")
+    parser.add_argument("--share", type=float, default=1.0, help="of the steps of each task")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     run_all(parser.parse_args())
 

@@ -102,12 +102,13 @@ class Alignment(nn.Module):
         mask_BS: Bool[Array, "B S"] | Int[Array, "B S"] | None = None,
     ) -> Source:
         """The states of a source, made ready to be looked at; the mask is 1 for real tokens."""
-        keys_BSA = states_BSE if self.score == "dot" else self.key(states_BSE)
+        states_BSE = by_rows(states_BSE)
+        keys_BSA = states_BSE if self.score == "dot" else by_rows(self.key(states_BSE))
         vector_BA = None
         if self.score == "concat":
             rows = (len(keys_BSA), self.query_size)
             vector_BA = by_rows(jnp.broadcast_to(self.vector.astype(keys_BSA.dtype), rows))
-        return Source(by_rows(keys_BSA), by_rows(states_BSE), mask_BS, vector_BA)
+        return Source(keys_BSA, states_BSE, mask_BS, vector_BA)
 
     def weights(self) -> dict[str, Array]:
         """Matrices by the names that `attend` asks for."""

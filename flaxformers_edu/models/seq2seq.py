@@ -161,6 +161,7 @@ class Seq2Seq(nn.Module):
     def to_logits(self, x_BTF: Float[Array, "B T F"]) -> Float[Array, "B T V"]:
         """The output layer: the target's table of embeddings again, or one of its own."""
         tied = self.config.tie_embeddings
+        x_BTF = shard(x_BTF, ("batch", "length", "embed"))
         logits_BTV = self.embedding.logits(x_BTF) if tied else self.output(x_BTF)
         return shard(logits_BTV, ("batch", "length", "vocab"))
 
