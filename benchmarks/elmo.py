@@ -36,13 +36,13 @@ CONFIG = "configs/wikitext/elmo_mini.py"
 
 TASKS = {"wnut17": "f1", "sst2": "accuracy"}
 """The score of each task."""
-STEPS = {"wnut17": 900, "sst2": 400}
+STEPS = {"wnut17": 2400, "sst2": 800}
 WITHOUT = ("--model.head.features", "none", "--optimizer.frozen", "--optimizer.no-decay")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "without": WITHOUT,
     "mixed": (),
     "top layer": ("--model.head.features", "top", "--optimizer.no-decay"),
-    "mixed, tuned": ("--optimizer.frozen", "--schedule.peak", "5e-4"),
+    "mixed, tuned": ("--optimizer.frozen", "--schedule.peak", "1e-3"),
 }
 """What differs from configs/finetune/elmo_TASK.py."""
 

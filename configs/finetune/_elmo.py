@@ -15,7 +15,7 @@ BILM = (r"^(token_embedder|forward_lm|backward_lm)/",)
 def with_elmo(
     name: str, objective: Any, source: Any, *, steps: int, max_length: int, tokens_per_batch: int
 ) -> Experiment:
-    """AdamW at 1e-3, whose decay of 1e-3 is the paper's λ on the mixture's weights, not on γ.
+    """AdamW at 2e-3, whose decay of 1e-3 is the paper's λ on the mixture's weights, not on γ.
 
     The biLM's sizes are those of configs/elmo_mini.py, for a run from scratch; --init FOLDER takes
     the sizes, the weights and the vocabulary of a trained one.
@@ -39,7 +39,7 @@ def with_elmo(
         optimizer=Optimizer(
             name="adamw", weight_decay=1e-3, clip_norm=5.0, frozen=BILM, no_decay=("^mix/gamma$",)
         ),
-        schedule=Schedule(name="linear", peak=1e-3, warmup_steps=steps // 20),
+        schedule=Schedule(name="linear", peak=2e-3, warmup_steps=steps // 20),
         steps=steps,
         eval_every=steps // 6,
         checkpoint_every=steps // 6,

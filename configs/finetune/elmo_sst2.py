@@ -13,8 +13,8 @@ from train.experiment import Experiment
 
 
 def config() -> Experiment:
-    """The experiment: about two epochs."""
+    """The experiment: about an epoch."""
     plain = sst2.config()
     return with_elmo(
-        "elmo_sst2", plain.objective, plain.source, steps=1200, max_length=64, tokens_per_batch=1024
+        "elmo_sst2", plain.objective, plain.source, steps=2400, max_length=64, tokens_per_batch=512
     )

@@ -27,12 +27,21 @@ def concat_pooling(
     T = x_BTD.shape[1]
     last_B = jnp.max(jnp.where(mask_BT != 0, jnp.arange(T)[None], 0), axis=1)
     last_BD = jnp.take_along_axis(x_BTD, last_B[:, None, None], axis=1)[:, 0]
-    lowest = jnp.asarray(jnp.finfo(x_BTD.dtype).min, x_BTD.dtype)
-    max_BD = jnp.where(real_BT1, x_BTD, lowest).max(axis=1)
+    max_BD = max_pooling(x_BTD, mask_BT)
     number_B1 = jnp.maximum(real_BT1.sum(axis=1), 1).astype(x_BTD.dtype)
     mean_BD = jnp.where(real_BT1, x_BTD, 0).sum(axis=1) / number_B1
-    parts = [jnp.where(some_B1, part, 0) for part in (last_BD, max_BD, mean_BD)]
-    return jnp.concatenate(parts, axis=-1)
+    last_BD, mean_BD = (jnp.where(some_B1, part, 0) for part in (last_BD, mean_BD))
+    return jnp.concatenate([last_BD, max_BD, mean_BD], axis=-1)
+
+
+def max_pooling(
+    x_BTD: Float[Array, "B T D"], mask_BT: Bool[Array, "B T"] | Int[Array, "B T"]
+) -> Float[Array, "B D"]:
+    """The greatest value of each feature at any real token; rows without one get zeros."""
+    real_BT1 = (mask_BT != 0)[..., None]
+    lowest = jnp.asarray(jnp.finfo(x_BTD.dtype).min, x_BTD.dtype)
+    max_BD = jnp.where(real_BT1, x_BTD, lowest).max(axis=1)
+    return jnp.where(real_BT1.any(axis=1), max_BD, 0)
 
 
 class PooledClassifier(nn.Module):

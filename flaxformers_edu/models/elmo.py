@@ -21,6 +21,7 @@ from flaxformers_edu.layers.char_cnn import CharacterCNN
 from flaxformers_edu.layers.dropout import Dropout
 from flaxformers_edu.layers.heads import Classifier
 from flaxformers_edu.layers.linear import partitioned_param, xavier
+from flaxformers_edu.layers.pooling import max_pooling
 from flaxformers_edu.layers.recurrent import Recurrent
 from flaxformers_edu.layers.recurrent_stack import Bidirectional, RecurrentStack
 from flaxformers_edu.layers.scalar_mix import ScalarMix
@@ -226,9 +227,8 @@ class Elmo(nn.Module):
             return self._language(input_ids, mask_BT, states, deterministic)
         x_BTD = self._task(input_ids, mask_BT, states, deterministic)
         if self.task == SEQUENCE:
-            lowest = jnp.finfo(x_BTD.dtype).min
-            top_BD = jnp.where(mask_BT[..., None], x_BTD, lowest).max(axis=1)
-            return ClassifierOutput(self.classifier(top_BD, deterministic=deterministic), x_BTD)
+            logits_BN = self.classifier(max_pooling(x_BTD, mask_BT), deterministic=deterministic)
+            return ClassifierOutput(logits_BN, x_BTD)
         return ClassifierOutput(self.classifier(x_BTD, deterministic=deterministic), x_BTD)
 
     def encode(

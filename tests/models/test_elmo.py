@@ -103,6 +103,21 @@ def test_padding_changes_nothing(base):
     np.testing.assert_array_equal(out.last_hidden_state, unmasked.last_hidden_state)
 
 
+def test_a_row_of_padding_leaves_gradients_finite():
+    """As the last batch of an epoch has them: dropout scales what is pooled of such a row, too."""
+    model = TINY.build("sequence_classification")
+    inputs = {name: np.concatenate([x, 0 * x[:1]]) for name, x in BATCH.items()}
+    params = nn.meta.unbox(jax.jit(model.init)(jax.random.key(0), **BATCH)["params"])
+
+    def total(params):
+        rngs = {"dropout": jax.random.key(1)}
+        out = model.apply({"params": params}, **inputs, deterministic=False, rngs=rngs)
+        return out.logits[:2].sum()
+
+    for gradient in jax.tree.leaves(jax.jit(jax.grad(total))(params)):
+        assert np.isfinite(gradient).all()
+
+
 def test_no_direction_sees_what_the_other_reads(base):
     changed = BATCH["input_ids"].copy()
     changed[:, 2, 1] += 1
