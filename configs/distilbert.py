@@ -3,17 +3,18 @@
     python -m train run configs/distilbert.py --workdir runs/distilbert --teacher FOLDER
 
 FOLDER holds the teacher as Hugging Face keeps it: bert-base-uncased, with its vocab.txt. Weights of
-the loss, temperature, rate, warm-up and batch are those of the released training script, whose
-second corpus, books, is no longer given out; its masking favours rare words, which is not done
-here. The paper does not say how many steps there were; 6,500 are about three passes over the text.
-Made for many accelerators; it has not been trained here.
+the loss, temperature, rate, warm-up and batch are those of the released training script, and so is
+the masking that favours rare words, but for each row by itself, where it was for a batch. The
+second corpus, books, is no longer given out. The paper does not say how many steps there were;
+6,500 are about three passes over the text. Made for many accelerators; it has not been trained
+here.
 """
 
 import dataclasses
 
 from flaxformers_edu.models import DistillationConfig, presets
 from flaxformers_edu.models.student_layers import spread_layers
-from flaxformers_edu.objectives import DistilMLM, MaskedLM
+from flaxformers_edu.objectives import DistilMLM, MaskedLM, Masking
 from flaxformers_edu.optim.optimizers import Optimizer
 from flaxformers_edu.optim.schedules import Schedule
 from train.experiment import Experiment
@@ -39,7 +40,7 @@ def config() -> Experiment:
     return Experiment(
         name="distilbert",
         model=DistillationConfig(student, teacher, layers),
-        objective=DistilMLM(MaskedLM()),
+        objective=DistilMLM(MaskedLM(Masking(smoothing=0.7))),
         source=WIKIPEDIA,
         batching=Batching(tokens_per_batch=4_000 * 512, max_source_length=512, buckets=(512,)),
         optimizer=Optimizer(

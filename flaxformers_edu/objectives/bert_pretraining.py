@@ -13,7 +13,6 @@ from flaxformers_edu.objectives.documents import (
     HiddenTokens,
     collate,
     encode_documents,
-    row_maker,
 )
 from flaxformers_edu.objectives.losses import (
     Loss,
@@ -67,9 +66,9 @@ class BertPretraining(HiddenTokens):
             InputError: the tokeniser has no mask token, max_length no room for two texts, or there
                 are not two documents.
         """
-        make_row = row_maker(tokenizer)
         room = room_for_text(tokenizer, max_length - 1, pair=True) + 1  # for both, one at least
         documents = encode_documents(examples, tokenizer)
+        make_row = self.row_maker(tokenizer, documents)
         for duplicate in range(self.duplicates):
             rng = np.random.default_rng([seed, duplicate])
             found = sentence_pairs(
@@ -88,7 +87,7 @@ class BertPretraining(HiddenTokens):
             raise InputError(
                 f"model.num_token_types is {config.num_token_types}; pairs need at least 2"
             )
-        return collate(config, packed=packed, labels=True)
+        return collate(config, packed=packed, labels=True, counts=self.masking.smoothing > 0)
 
     def loss(
         self, model: nn.Module, params: Any, batch: Mapping[str, Array], dropout_key: Array | None

@@ -92,7 +92,7 @@ class DistilMLM(JudgedByLoss, Distillation):
     """DistilBERT's triple loss: soft targets, the masked language model, cosine of last states.
 
     Sanh et al. 2019, section 2; the weights are those of the released training command. Its masking
-    favours rare words, which the objective `of` does not.
+    favours rare words: `masking.smoothing` of the objective `of`.
     """
 
     soft_weight: float = 5.0

@@ -47,6 +47,10 @@ class Documents(Sequence):
         """Number of documents."""
         return len(self._last_sentences) - 1
 
+    def counts(self, vocab_size: int) -> np.ndarray:
+        """How often each token stands in all of them, [vocab_size]."""
+        return np.bincount(self._ids, minlength=vocab_size)
+
     def __getitem__(self, index: int) -> Document:  # type: ignore[override]
         """The sentences of document `index`, int32."""
         first, last = self._last_sentences[range(len(self))[index] :][:2]
@@ -69,11 +73,13 @@ def encode_documents(examples: Iterable[Mapping[str, Any]], tokenizer: Tokenizer
     )
 
 
-def row_maker(tokenizer: Tokenizer) -> Callable[..., dict[str, np.ndarray]]:
+def row_maker(
+    tokenizer: Tokenizer, counts_V: np.ndarray | None = None
+) -> Callable[..., dict[str, np.ndarray]]:
     """(ids of a text, of its partner or None) -> a row, in the model's own template.
 
-    Its columns are input_ids, token_type_ids and `maskable`. A text begins a word wherever it was
-    cut.
+    Its columns are input_ids, token_type_ids and `maskable`, and `counts` of its tokens where those
+    of the vocabulary are given. A text begins a word wherever it was cut.
     """
     kind_V = np.where(tokenizer.starts_word, BEGINS, CONTINUES)
     kind_V[list(tokenizer.special_ids)] = SPECIAL
@@ -87,28 +93,34 @@ def row_maker(tokenizer: Tokenizer) -> Callable[..., dict[str, np.ndarray]]:
         first_T: np.ndarray = np.append(True, maskable_T[:-1] == SPECIAL)
         maskable_T[first_T & (maskable_T == CONTINUES)] = BEGINS
         types_T = np.asarray(token_type_ids, np.int32)
-        return {"input_ids": ids_T, "token_type_ids": types_T, "maskable": maskable_T}
+        row = {"input_ids": ids_T, "token_type_ids": types_T, "maskable": maskable_T}
+        return row if counts_V is None else {**row, "counts": counts_V[ids_T].astype(np.int32)}
 
     return row
 
 
-def collate(config: Any, *, packed: bool, labels: bool = False) -> Callable[..., dict]:
-    """The function from rows to a batch: what the model reads, `maskable`, and `sentence_labels`.
+def collate(
+    config: Any, *, packed: bool, labels: bool = False, counts: bool = False
+) -> Callable[..., dict]:
+    """The function from rows to a batch: what the model reads, `maskable`, and what is asked for.
+
+    That is `sentence_labels` and `counts`.
 
     Raises InputError where packing is asked for: these rows are full as they are.
     """
     if packed:
         raise InputError("batching.packing is set, but rows of pre-training are full: unset it")
-    return partial(_collate, config=config, labels=labels)
+    return partial(_collate, config=config, labels=labels, counts=counts)
 
 
 def _collate(
-    examples: Sequence[Row], rows: int, length: int, *, config: Any, labels: bool
+    examples: Sequence[Row], rows: int, length: int, *, config: Any, labels: bool, counts: bool
 ) -> dict[str, np.ndarray]:
     batch = collate_rows(examples, rows, length, config=config)
     missing: list[list[int]] = [[] for _ in range(rows - len(examples))]
-    maskable: list[Any] = [example["maskable"] for example in examples]
-    batch["maskable"] = pad_sequences([*maskable, *missing], length, SPECIAL)
+    for name in ("maskable", "counts") if counts else ("maskable",):
+        column: list[Any] = [example[name] for example in examples]
+        batch[name] = pad_sequences([*column, *missing], length, SPECIAL)
     if labels:
         batch["sentence_labels"] = numbers(examples, "sentence_labels", rows, IGNORED_LABEL)
     return batch
@@ -135,7 +147,14 @@ class HiddenTokens(JudgedByLoss):
         Raises:
             InputError: packing is asked for.
         """
-        return collate(config, packed=packed)
+        return collate(config, packed=packed, counts=self.masking.smoothing > 0)
+
+    def row_maker(
+        self, tokenizer: Tokenizer, documents: Documents
+    ) -> Callable[..., dict[str, np.ndarray]]:
+        """As the function of this name, for rows of these documents."""
+        counts_V = documents.counts(len(tokenizer.starts_word)) if self.masking.smoothing else None
+        return row_maker(tokenizer, counts_V)
 
     def shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         """What the model reads, from the shapes of a batch: with the places it predicts."""

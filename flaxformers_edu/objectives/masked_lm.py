@@ -13,7 +13,7 @@ import flax.linen as nn
 import numpy as np
 from jaxtyping import Array, Int
 
-from flaxformers_edu.objectives.documents import HiddenTokens, encode_documents, row_maker
+from flaxformers_edu.objectives.documents import HiddenTokens, encode_documents
 from flaxformers_edu.objectives.full_rows import full_sentences
 from flaxformers_edu.objectives.losses import Loss, cross_entropy, perplexity
 from flaxformers_edu.objectives.masking import for_dropout, mask_batch, split_key
@@ -40,9 +40,10 @@ class MaskedLM(HiddenTokens):
         Raises:
             InputError: the tokeniser has no mask token, or max_length no room for text.
         """
-        make_row = row_maker(tokenizer)
+        documents = encode_documents(examples, tokenizer)
+        make_row = self.row_maker(tokenizer, documents)
         for ids in full_sentences(
-            encode_documents(examples, tokenizer),
+            documents,
             room=room_for_text(tokenizer, max_length, pair=False),
             separator=tokenizer.sep_token_id,
         ):

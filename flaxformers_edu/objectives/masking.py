@@ -39,6 +39,10 @@ class Masking:
     max_ngram: int = 1
     """Longest run of words that is hidden together, with whole_words; a length of n has a
     probability in proportion to 1/n (Lan et al. 2019, section 4.1, has 3)."""
+    smoothing: float = 0.0
+    """s: of the tokens of a row, the first to be hidden is one that stands n times in the corpus
+    with a probability in proportion to n^-s, the next one of the rest, and so on. Rare ones are
+    favoured (DistilBERT's released training has 0.7, as XLM's); 0: all are alike."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction < 1:
@@ -51,6 +55,12 @@ class Masking:
         if self.max_ngram < 1 or (self.max_ngram > 1 and not self.whole_words):
             raise InputError(
                 f"masking.max_ngram is {self.max_ngram}; it must be 1, or more with whole_words"
+            )
+
+        if self.smoothing < 0 or (self.smoothing > 0 and self.whole_words):
+            raise InputError(
+                f"masking.smoothing is {self.smoothing}; it must be 0 or more, and 0 with "
+                "whole_words, which are chosen alike"
             )
 
     def places(self, length: int) -> int:
@@ -78,11 +88,14 @@ def mask_batch(
 ) -> tuple[dict[str, Array], Int[Array, "B P"]]:
     """A batch with `maskable` as a model's inputs, `predict_positions` included, and the labels.
 
+    With `masking.smoothing` it has `counts`, too: how often each token stands in the corpus.
+
     config: the model's, whose mask_token_id and vocab_size say what hides a token.
     """
     choice_key, hiding_key = jax.random.split(key)
     input_ids_BT, maskable_BT = batch["input_ids"], batch["maskable"]
-    chosen_BT = choose(choice_key, maskable_BT, masking)
+    counts_BT = batch["counts"] if masking.smoothing else None
+    chosen_BT = choose(choice_key, maskable_BT, masking, counts_BT)
     positions_BP, labels_BP = places_of(
         chosen_BT, input_ids_BT, masking.places(input_ids_BT.shape[1])
     )
@@ -93,7 +106,10 @@ def mask_batch(
 
 
 def choose(
-    key: Key[Array, ""], maskable_BT: Int[Array, "B T"], masking: Masking
+    key: Key[Array, ""],
+    maskable_BT: Int[Array, "B T"],
+    masking: Masking,
+    counts_BT: Int[Array, "B T"] | None = None,
 ) -> Bool[Array, "B T"]:
     """The tokens to be predicted: never special ones, never more than there are places."""
     number_B = jnp.sum(maskable_BT > 0, axis=1)
@@ -101,7 +117,12 @@ def choose(
     budget_B = jnp.clip(jnp.round(masking.fraction * number_B).astype(jnp.int32), 1, most)
     if masking.whole_words:
         return _choose_words(key, maskable_BT, budget_B, masking.max_ngram)
-    score_BT = jnp.where(maskable_BT > 0, jax.random.uniform(key, maskable_BT.shape), -1.0)
+    if counts_BT is None:
+        score_BT = jax.random.uniform(key, maskable_BT.shape)
+    else:  # the greatest of log p + Gumbel noise are a sample by p without replacement
+        log_BT = jnp.log(jnp.maximum(counts_BT, 1).astype(jnp.float32))
+        score_BT = jax.random.gumbel(key, maskable_BT.shape) - masking.smoothing * log_BT
+    score_BT = jnp.where(maskable_BT > 0, score_BT, -jnp.inf)
     rank_BT = jnp.argsort(jnp.argsort(-score_BT, axis=1), axis=1)
     return (rank_BT < budget_B[:, None]) & (maskable_BT > 0)
 

@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from flaxformers_edu.errors import InputError
-from flaxformers_edu.objectives.documents import HiddenTokens, encode_documents, row_maker
+from flaxformers_edu.objectives.documents import HiddenTokens, encode_documents
 from flaxformers_edu.objectives.full_rows import text_segments
 from flaxformers_edu.objectives.losses import (
     Loss,
@@ -67,9 +67,10 @@ class ReplacedTokenDetection(HiddenTokens):
         Raises:
             InputError: the tokeniser has no mask token, or max_length no room for two texts.
         """
-        make_row = row_maker(tokenizer)
+        documents = encode_documents(examples, tokenizer)
+        make_row = self.row_maker(tokenizer, documents)
         found = text_segments(
-            encode_documents(examples, tokenizer),
+            documents,
             np.random.default_rng(seed),
             max_length=max_length,
             room_single=room_for_text(tokenizer, max_length, pair=False),

@@ -136,6 +136,20 @@ def test_places_hold_the_truth() -> None:
     assert not (other["input_ids"] == inputs["input_ids"]).all()
 
 
+def test_rare_tokens_are_favoured() -> None:
+    """By their counts to the power of -1/2, drawn without replacement."""
+    masking = Masking(fraction=0.01, smoothing=0.5)
+    counts = jnp.array([[9, 9, 1, 4, 0, 16]])
+    maskable = jnp.array([[0, 1, 1, 2, 1, 1]])
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    chosen = jax.jit(jax.vmap(lambda key: choose(key, maskable, masking, counts)))(keys)[:, 0]
+    assert (chosen.sum(axis=1) == 1).all()
+    weights = np.array([0, 1 / 3, 1, 1 / 2, 1, 1 / 4])  # none in the corpus counts as one
+    expected = weights / weights.sum()
+    deviation = np.sqrt(expected * (1 - expected) / len(keys))
+    assert (np.abs(chosen.mean(axis=0) - expected) <= 4 * deviation).all()
+
+
 def test_empty_rows_predict_nothing() -> None:
     nothing = jnp.zeros((2, 10), jnp.int32)
     for masking in (Masking(), WORDS, NGRAMS):
@@ -152,3 +166,5 @@ def test_bad_fields() -> None:
         Masking(masked=0.9, random=0.2)
     with pytest.raises(InputError, match=r"masking.max_ngram is 3.*whole_words"):
         Masking(max_ngram=3)
+    with pytest.raises(InputError, match=r"masking.smoothing is 0.7.*whole_words"):
+        Masking(smoothing=0.7, whole_words=True)

@@ -1,5 +1,6 @@
 """MaskedLM, BertPretraining, ReplacedTokenDetection: rows, losses, and what gradients reach."""
 
+import collections
 import functools
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ from flaxformers_edu.objectives import (
     Masking,
     ReplacedTokenDetection,
 )
+from flaxformers_edu.objectives.masking import mask_batch
 from flaxformers_edu.objectives.replaced_tokens import detection_loss, replace
 from flaxformers_edu.text.sentencepiece_training import train_sentencepiece
 from flaxformers_edu.text.training import train_byte_bpe, train_wordpiece
@@ -97,6 +99,22 @@ def test_rows(name, tokenizer) -> None:
         rows_of(objective, plain)
     with pytest.raises(InputError, match="no room for text"):
         rows_of(objective, tokenizer, max_length=2)
+
+
+@pytest.mark.parametrize("name", ["masked_lm", "bert_pretraining", "replaced_tokens"])
+def test_rows_know_how_often_their_tokens_stand_in_the_corpus(name, tokenizer) -> None:
+    objective = OBJECTIVES[name](masking=Masking(smoothing=0.7))
+    sentences = [tokenizer.encode(s, add_eos=False) for d in a_corpus() for s in d["sentences"]]
+    counts = collections.Counter(token for ids in sentences for token in ids)
+    rows = rows_of(objective, tokenizer)[:3]
+    for row in rows:
+        assert row["counts"].tolist() == [counts[token] for token in row["input_ids"].tolist()]
+    batch = batch_of(objective, rows, BERT)
+    assert batch["counts"].shape == batch["maskable"].shape
+    assert "counts" not in batch_of(OBJECTIVES[name](), rows, BERT)
+    inputs, labels = mask_batch(batch, BERT, objective.masking, jax.random.key(0))
+    assert "counts" not in inputs
+    assert (labels != -100).any()
 
 
 def test_pretraining_rows_differ_by_seed_and_duplicate(tokenizer) -> None:
