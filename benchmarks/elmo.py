@@ -163,7 +163,8 @@ def draw(result: dict[str, Any]) -> None:
                 label = f"{word}, {'one sense' if kind == 'same' else 'two senses'}"
                 left.plot(names, values, dashes, color=colour, marker=".", label=label)
         left.set(title="Mean cosine of a word's vectors", ylim=(None, 1.02))
-        left.legend(fontsize=8)
+        lines = left.get_legend_handles_labels()
+        figure.legend(*lines, loc="outside lower left", ncols=3, handlelength=4, fontsize=8)
         width = 0.38
         for number, (task, mixed) in enumerate(result["mixtures"].items()):
             at = np.arange(len(mixed["shares"])) + (number - 0.5) * width

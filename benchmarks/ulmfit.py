@@ -151,7 +151,7 @@ def draw(result: dict[str, Any], picture: Path) -> None:
         axes.set_xticks(list(STEPS)[:-1] + [ALL], ["100", "1,000", "all"])
         axes.minorticks_off()
         if axes.has_data():
-            axes.legend()
+            axes.legend(loc="upper left")
         save(figure, picture)
 
 
