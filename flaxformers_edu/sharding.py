@@ -4,9 +4,9 @@ Parameters and activations carry logical axis names; two tables map them to mesh
 are split over `fsdp` along their hidden axis (ZeRO-3) and over `tensor` along heads, intermediate
 size and vocabulary; activations over `data` and `fsdp` along the batch, and over `sequence` along
 the length. Between the parts of a block, where every device of `tensor` would keep the same, the
-positions are split over `tensor` too (`residual`; Korthikanti et al. 2022, section 4.2.2). A
-recurrent layer cannot split its steps, and its products are too small to split: there the batch is
-split over all axes (`rows`).
+positions are split over `tensor` too (`residual`; Korthikanti et al. 2022, section 4.2.2). The
+steps of a recurrent layer wait for each other, and to split their products would exchange something
+in each: there the batch is split over all axes (`rows`).
 """
 
 import dataclasses

@@ -79,6 +79,8 @@ class Greedy:
         chosen_BN = self.choose(logits_BNV, key)
         chosen_logit_BN = jnp.take_along_axis(logits_BNV, chosen_BN[..., None], axis=-1)[..., 0]
         log_prob_BN = chosen_logit_BN - jax.nn.logsumexp(logits_BNV, axis=-1)
+        # Where the rules leave no token, the difference of the two has no value.
+        log_prob_BN = jnp.where(jnp.isneginf(chosen_logit_BN), -jnp.inf, log_prob_BN)
 
         going_BN = ~state.finished_BN
         chosen_BN = jnp.where(going_BN, chosen_BN, self.pad_token_id)

@@ -75,6 +75,15 @@ def test_repetition_penalty_counts_the_prompt_but_not_its_padding():
     assert found.sequences[:, 0, 2].tolist() == [2, 0]
 
 
+def test_what_no_rule_allows_is_impossible():
+    """Four tokens, none of which may come twice: the fifth cannot be."""
+    strategy = Greedy(processors=Processors(no_repeat_ngram_size=1))
+    prompt = np.array([[0]], np.int32)
+    scores = [search(CHAIN, strategy, prompt, prompt + 1, n).scores[0, 0] for n in (3, 4)]
+    assert np.isfinite(scores[0])
+    assert scores[1] == -np.inf
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_low_precision_logits(dtype):
     table = random_table(1, 5, 6).astype(dtype)
