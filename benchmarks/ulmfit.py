@@ -150,8 +150,8 @@ def draw(result: dict[str, Any], picture: Path) -> None:
         )
         axes.set_xticks(list(STEPS)[:-1] + [ALL], ["100", "1,000", "all"])
         axes.minorticks_off()
-        if axes.has_data():
-            axes.legend(loc="upper left")
+        lines = axes.get_legend_handles_labels()
+        figure.legend(*lines, loc="outside lower center", ncols=2)
         save(figure, picture)
 
 
