@@ -212,7 +212,7 @@ def test_recurrent_models_have_the_losses_of_one_device(experiment):
     experiment = dataclasses.replace(experiment, schedule=Schedule(peak=2e-2, warmup_steps=1))
     names = (BASELINE, "data 2 x fsdp 2 x tensor 2")
     one, many = (losses(experiment, SETTINGS[name], STEPS) for name in names)
-    assert np.ptp(one) > 0.1
+    assert np.ptp(one) > 1e4 * BOUND  # they move: a wrong update would show
     np.testing.assert_allclose(many, one, rtol=0, atol=BOUND)
 
 
