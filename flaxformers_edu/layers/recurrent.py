@@ -160,8 +160,8 @@ class Recurrent(nn.Module):
             weights["recurrent"] = (recurrent_PN, recurrent_bias_GH.reshape(-1).astype(dtype))
         # Steps first, before the product: it is the smaller of its two sides.
         x_TBD = by_rows(x_BTD.swapaxes(0, 1).astype(dtype), axis=1)
-        drive_TBN = x_TBD @ whole(kernel_DGH.reshape(D, -1).astype(dtype))
-        drive_TBN = drive_TBN + whole(bias_GH.reshape(1, 1, -1).astype(dtype))
+        to_gates_DN = (kernel_DGH.reshape(D, -1).astype(dtype), bias_GH.reshape(-1).astype(dtype))
+        drive_TBN = multiply({"input": jax.tree.map(whole, to_gates_DN)}, "input", x_TBD)
         mask_TB1 = None if mask_BT is None else (jnp.asarray(mask_BT) != 0).T[..., None]
         state = self.start(B, dtype) if state is None else state
         if T == 1:  # a step of decoding: no loop within the loop
