@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flaxformers_edu.layers.dropout import Dropout
-from flaxformers_edu.layers.linear import Initializer, partitioned_param
+from flaxformers_edu.layers.linear import Initializer, affine, partitioned_param
 from flaxformers_edu.layers.norms import LayerNorm
 from flaxformers_edu.layers.positions import LearnedPositions
 from flaxformers_edu.sharding import shard
@@ -49,7 +49,7 @@ class TokenEmbedding(nn.Module):
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """The product x Eᵀ."""
         x_BTD, table_VD = nn.dtypes.promote_dtype(x_BTD, self.embedding, dtype=self.dtype)
-        return jnp.einsum("BTD,VD->BTV", x_BTD, table_VD)
+        return affine(x_BTD, table_VD.T)
 
 
 class TokenTypeEmbedding(nn.Module):

@@ -23,6 +23,26 @@ def partitioned_param(
     return module.param(name, boxed_init, tuple(shape))
 
 
+def affine(x: Array, kernel: Array, bias: Array | None = None, num_inputs: int = 1) -> Array:
+    """The map x W + b over the last `num_inputs` axes of x, the first ones of W.
+
+    On one device it is a product of two matrices: their axes are joined before it and parted after
+    it, which costs nothing. With the axes apart XLA's gradients for CPUs begin with copies that are
+    transposed number by number, a quarter of the time of a GPT-2's step. On a mesh axes may be
+    split, and stay apart.
+    """
+    leading, inputs = x.shape[: x.ndim - num_inputs], x.shape[x.ndim - num_inputs :]
+    outputs = kernel.shape[num_inputs:]
+    if jax.sharding.get_abstract_mesh().size > 1:
+        over = (range(len(leading), x.ndim), range(num_inputs))
+        y = jax.lax.dot_general(x, kernel, (over, ((), ())))
+        return y if bias is None else y + bias.reshape((1,) * len(leading) + outputs)
+    width = math.prod(inputs)
+    y = x.reshape(-1, width) @ kernel.reshape(width, -1)
+    y = y if bias is None else y + bias.reshape(1, -1)
+    return y.reshape(*leading, *outputs)
+
+
 class Linear(nn.Module):
     """y = x W + b, contracting the last `len(input_axes)` dimensions of x.
 
@@ -56,7 +76,4 @@ class Linear(nn.Module):
             zeros = nn.initializers.zeros
             bias = partitioned_param(self, "bias", zeros, self.output_axes, output_shape)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = jax.lax.dot_general(
-            x, kernel, ((range(x.ndim - num_inputs, x.ndim), range(num_inputs)), ((), ()))
-        )
-        return y if bias is None else y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
+        return affine(x, kernel, bias, num_inputs)

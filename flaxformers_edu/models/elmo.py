@@ -20,7 +20,7 @@ from flaxformers_edu.errors import InputError
 from flaxformers_edu.layers.char_cnn import CharacterCNN
 from flaxformers_edu.layers.dropout import Dropout
 from flaxformers_edu.layers.heads import Classifier
-from flaxformers_edu.layers.linear import partitioned_param, xavier
+from flaxformers_edu.layers.linear import affine, partitioned_param, xavier
 from flaxformers_edu.layers.pooling import max_pooling
 from flaxformers_edu.layers.recurrent import Recurrent
 from flaxformers_edu.layers.recurrent_stack import Bidirectional, RecurrentStack
@@ -136,10 +136,9 @@ class OutputLayer(nn.Module):
         self.bias = partitioned_param(self, "bias", zeros, ("vocab",), shape[:1])
 
     def __call__(self, x_BTP: Float[Array, "B T P"]) -> Float[Array, "B T V"]:
-        x_BTP, table_VP = nn.dtypes.promote_dtype(x_BTP, self.embedding, dtype=self.dtype)
-        logits_BTV = jnp.einsum("BTP,VP->BTV", x_BTP, table_VP)
-        logits_BTV = logits_BTV + self.bias.astype(logits_BTV.dtype)[None, None]
-        return shard(logits_BTV, ("batch", "length", "vocab"))
+        parts = nn.dtypes.promote_dtype(x_BTP, self.embedding, self.bias, dtype=self.dtype)
+        x_BTP, table_VP, bias_V = parts
+        return shard(affine(x_BTP, table_VP.T, bias_V), ("batch", "length", "vocab"))
 
 
 class TaskEncoder(nn.Module):
