@@ -10,7 +10,7 @@ output: that of a projection, or H.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -60,6 +60,17 @@ class RecurrentState:
     """The output of the step before."""
     cell_BH: Any = None
     """An LSTM's cell, [B, H] in float32; a GRU has none."""
+
+
+@struct.dataclass
+class Loop:
+    """What `scan_cell` takes for a layer."""
+
+    cell: Cell = struct.field(pytree_node=False)
+    weights: Mapping[str, Weight]
+    state: RecurrentState
+    xs: tuple[Array, Array | None]
+    """The inputs' part of the gates, [T, B, N], and the mask, [T, B, 1]."""
 
 
 class Recurrent(nn.Module):
@@ -115,7 +126,6 @@ class Recurrent(nn.Module):
             return RecurrentState(hidden_BP)
         return RecurrentState(hidden_BP, jnp.zeros((batch_size, self.hidden_size), jnp.float32))
 
-    @nn.compact
     def __call__(
         self,
         x_BTD: Float[Array, "B T D"],
@@ -134,7 +144,27 @@ class Recurrent(nn.Module):
             reverse: from the last step to the first; the last real token is then read first.
             deterministic: without `weight_drop`.
         """
-        (B, T, D), G = x_BTD.shape, len(GATES[self.kind])
+        loop = self.prepare(x_BTD, state, mask_BT, deterministic=deterministic)
+        if x_BTD.shape[1] == 1:  # a step of decoding: no loop within the loop
+            once = jax.tree.map(lambda x: x[0], loop.xs)
+            state, y_BP = loop.cell(partial(multiply, loop.weights), None, loop.state, once)
+            return y_BP[:, None], state
+        state, y_TBP = scan_cell(
+            loop.cell, reverse, self.unroll, loop.weights, None, loop.state, loop.xs
+        )
+        return y_TBP.swapaxes(0, 1), state
+
+    @nn.compact
+    def prepare(
+        self,
+        x_BTD: Float[Array, "B T D"],
+        state: RecurrentState | None = None,
+        mask_BT: Bool[Array, "B T"] | Int[Array, "B T"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Loop:
+        """All that does not depend on the step before; arguments as of a call."""
+        (B, _, D), G = x_BTD.shape, len(GATES[self.kind])
         dtype = self.dtype or x_BTD.dtype
         to_gates = partial(GateWeights, (G, self.hidden_size), ("gates", "mlp"), self._init)
         kernel_DGH, bias_GH = to_gates(bias_init=self._first_bias, name="input")(D)
@@ -164,14 +194,7 @@ class Recurrent(nn.Module):
         drive_TBN = multiply({"input": jax.tree.map(whole, to_gates_DN)}, "input", x_TBD)
         mask_TB1 = None if mask_BT is None else (jnp.asarray(mask_BT) != 0).T[..., None]
         state = self.start(B, dtype) if state is None else state
-        if T == 1:  # a step of decoding: no loop within the loop
-            once = jax.tree.map(lambda x: x[0], (drive_TBN, mask_TB1))
-            state, y_BP = cell(partial(multiply, weights), None, state, once)
-            return y_BP[:, None], state
-        state, y_TBP = scan_cell(
-            cell, reverse, self.unroll, weights, None, state, (drive_TBN, mask_TB1)
-        )
-        return y_TBP.swapaxes(0, 1), state
+        return Loop(cell, weights, state, (drive_TBN, mask_TB1))
 
     @property
     def _init(self) -> Initializer:

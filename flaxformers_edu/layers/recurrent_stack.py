@@ -4,6 +4,7 @@ Dims: B batch, T length, D input size, P size of a layer's output.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -12,11 +13,12 @@ from jaxtyping import Array, Float
 
 from flaxformers_edu.layers.dropout import Dropout
 from flaxformers_edu.layers.intermediates import sow
+from flaxformers_edu.layers.recurrence import scan_cell, side_by_side, stack, unstack
 from flaxformers_edu.layers.recurrent import Recurrent
 
 
 class Bidirectional(nn.Module):
-    """Two layers of one kind that read the same: outputs [forward, backward] side by side.
+    """Two layers of one kind that read the same, in one loop: outputs [forward, backward].
 
     Both begin anew with each call; the state is that of each after its own last token.
     """
@@ -33,18 +35,26 @@ class Bidirectional(nn.Module):
         deterministic: bool = True,
     ) -> tuple[Float[Array, "B T _"], tuple[Any, Any]]:
         """Arguments and results as of `Recurrent`; the state is one of each direction."""
-        outputs, states = [], []
-        for number, name in enumerate(("forward", "backward")):
-            y_BTP, last = self.make_layer(name=name)(
-                x_BTD,
-                None if state is None else state[number],
-                mask_BT,
-                reverse=name == "backward",
-                deterministic=deterministic,
-            )
-            outputs.append(y_BTP)
-            states.append(last)
-        return jnp.concatenate(outputs, axis=-1), (states[0], states[1])
+        forward, backward = self.make_layer(name="forward"), self.make_layer(name="backward")
+        # What the backward one reads is turned around, while it is small: then both go one way.
+        turned_BTD, turned_BT = x_BTD[:, ::-1], None if mask_BT is None else mask_BT[:, ::-1]
+        first, second = (None, None) if state is None else state
+        loops = (
+            forward.prepare(x_BTD, first, mask_BT, deterministic=deterministic),
+            backward.prepare(turned_BTD, second, turned_BT, deterministic=deterministic),
+        )
+        after, (forward_TBP, backward_TBP) = scan_cell(
+            partial(side_by_side, loops[0].cell),
+            reverse=False,
+            unroll=forward.unroll,
+            weights=stack([loop.weights for loop in loops]),
+            shared=None,
+            state=stack([loop.state for loop in loops]),
+            xs=tuple(loop.xs for loop in loops),
+            row_axis=1,
+        )
+        y_TBP = jnp.concatenate([forward_TBP, backward_TBP[::-1]], axis=-1)
+        return y_TBP.swapaxes(0, 1), unstack(after, 2)
 
 
 class RecurrentStack(nn.Module):

@@ -39,6 +39,45 @@ def test_both_directions_side_by_side():
     np.testing.assert_allclose(alone[0], y[1, :3], atol=2e-6)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(Recurrent, "lstm", 4, projection_size=P, cell_clip=0.5, projection_clip=0.3),
+        partial(Recurrent, "gru", P),
+    ],
+    ids=["lstm", "gru"],
+)
+def test_both_directions_in_one_loop_are_two_layers_alone(make):
+    """Outputs, states and all gradients, from states before, with padding."""
+    module, alone = Bidirectional(make), make()
+    params = random_params(module, X)
+    before = jax.tree.map(lambda x: x + 0.1, (alone.start(B), alone.start(B)))
+
+    def together(params, x, before):
+        return module.apply({"params": params}, x, before, PADDED)
+
+    def apart(params, x, before):
+        outputs, states = zip(
+            *(
+                alone.apply({"params": params[name]}, x, state, PADDED, reverse=name == "backward")
+                for name, state in zip(("forward", "backward"), before, strict=True)
+            ),
+            strict=True,
+        )
+        return jnp.concatenate(outputs, axis=-1), states
+
+    def loss(run, *arguments):
+        return sum((leaf**2).sum() for leaf in jax.tree.leaves(run(*arguments)))
+
+    values, gradients = [], []
+    for run in (together, apart):
+        values.append(jax.jit(run)(params, X, before))
+        gradients.append(jax.jit(jax.grad(partial(loss, run), (0, 1, 2)))(params, X, before))
+    assert_close(values[0], values[1], atol=1e-6)
+    assert_close(gradients[0], gradients[1], atol=1e-5)
+    assert jax.jit(together).lower(params, X, before).as_text().count("stablehlo.while") == 1
+
+
 @pytest.mark.parametrize("residual", [False, True])
 def test_a_stack_is_its_layers_one_after_the_other(residual):
     module = RecurrentStack((LSTM, LSTM, LSTM), residual=residual)
