@@ -4,7 +4,7 @@
 16 streams, windows of 70 tokens, float32: forward with all dropouts, the two penalties on
 activations, backward, gradients clipped, SGD, and the states carried to the next step. torch's
 LSTM gets its recurrent matrix dropped out before each step, as the authors' code does. A sample is
-a few steps.
+a few steps. "Eigen" is XLA with its older products, see `steps.EIGEN`.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.steps import large_pages
+from benchmarks.steps import large_pages, with_eigen
 
 CASES = {
     "published, 16 x 70": {
@@ -131,6 +131,7 @@ def torch_lstm(*, sizes: dict[str, Any], rows: int, length: int, steps: int) -> 
 PEERS = {
     "loop": large_pages(partial(ours, 1)),
     "loop of 2": large_pages(partial(ours, 2)),
+    "loop of 2, Eigen": with_eigen(large_pages(partial(ours, 2))),
     "torch": torch_lstm,
     "torch, large pages": large_pages(torch_lstm),
 }

@@ -1,8 +1,8 @@
 """A training step of a GPT against Hugging Face's GPT2LMHeadModel.
 
 Forward, backward and AdamW on rows full of text, float32, dropout 0.1. Our side is the compiled
-step that `python -m train run` makes; "in chunks" is `--objective.loss-chunks 8`: logits, loss and
-gradients of an eighth of the length at a time. A sample is one step, or two of the small model.
+step that `python -m train run` makes; "in chunks" is `--objective.loss-chunks 4`: logits, loss and
+gradients of a quarter of the length at a time. A sample is one step, or two of the small model.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ CASES = {
     "GPT-2 124M, 4 x 256": {"shape": GPT2, "batch": 4, "length": 256, "steps": 1},
     "6 x 256, 32 x 128": {"shape": SMALL, "batch": 32, "length": 128, "steps": 2},
 }
-CHUNKS = 8
+CHUNKS = 4
 
 
 def rows(batch: int, length: int, vocab_size: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Two layers on 512 features, 16 texts of 128 tokens, float32. "step by step" multiplies each input
 by its matrix within the loop, as the formulas are written: what one product over all steps gains.
-A sample is a few batches.
+"Eigen" is XLA with its older products, see `steps.EIGEN`. A sample is a few batches.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
+from benchmarks.steps import with_eigen
 
 CASES = {
     "2 x 512, 16 x 128": {"units": 512, "layers": 2, "rows": 16, "length": 128, "batches": 2},
@@ -113,6 +114,7 @@ def torch_lstm(
 
 PEERS = {
     "loop": partial(ours, 1),
+    "loop, Eigen": with_eigen(partial(ours, 1)),
     "loop of 4": partial(ours, 4),
     "step by step": step_by_step,
     "torch": torch_lstm,
