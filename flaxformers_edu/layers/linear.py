@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from flaxformers_edu.sharding import platform
+
 Initializer = Callable[..., Any]
 
 xavier: Initializer = jax.nn.initializers.glorot_uniform()
@@ -26,14 +28,14 @@ def partitioned_param(
 def affine(x: Array, kernel: Array, bias: Array | None = None, num_inputs: int = 1) -> Array:
     """The map x W + b over the last `num_inputs` axes of x, the first ones of W.
 
-    On one device it is a product of two matrices: their axes are joined before it and parted after
-    it, which costs nothing. With the axes apart XLA's gradients for CPUs begin with copies that are
-    transposed number by number, a quarter of the time of a GPT-2's step. On a mesh axes may be
-    split, and stay apart.
+    On a single CPU it is a product of two matrices: axes are joined before it and parted after it,
+    which costs nothing there. With the axes apart XLA's gradients for CPUs begin with copies that
+    are transposed number by number, a quarter of the time of a GPT-2's step. Elsewhere axes may be
+    split over a mesh or lie in tiles, and the compiler is left to choose.
     """
     leading, inputs = x.shape[: x.ndim - num_inputs], x.shape[x.ndim - num_inputs :]
     outputs = kernel.shape[num_inputs:]
-    if jax.sharding.get_abstract_mesh().size > 1:
+    if platform() != "cpu" or jax.sharding.get_abstract_mesh().size > 1:
         over = (range(len(leading), x.ndim), range(num_inputs))
         y = jax.lax.dot_general(x, kernel, (over, ((), ())))
         return y if bias is None else y + bias.reshape((1,) * len(leading) + outputs)
