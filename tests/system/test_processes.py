@@ -98,6 +98,26 @@ def test_a_run_goes_on_elsewhere(undisturbed, tmp_path, stations):
     assert losses(tmp_path / "run") == pytest.approx(undisturbed, rel=1e-5)
 
 
+# A hundredth above the running mean: enough that of twelve steps some count as spikes.
+SPIKES = ("--steps", "12", "--bad-steps.spike-factor", "1.01", "--bad-steps.window", "2")
+BACK = ("--bad-steps.policy", "rollback", "--bad-steps.leave-out", "1", "--checkpoint-every", "3")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("bad_step", ("--bad-steps.policy", "skip")), ("rollback", BACK)],
+)
+def test_processes_judge_a_bad_step_alike(tmp_path, kind, options):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for workdir, processes, devices in ((one, 1, 4), (two, 2, 2)):
+        fleet = Fleet(tiny.CONFIG, workdir, *SPIKES, *options, processes=processes, devices=devices)
+        ended(fleet, *[0] * processes)
+    assert records(one, kind)
+    assert [r["step"] for r in records(two, kind)] == [r["step"] for r in records(one, kind)]
+    assert losses(two) == pytest.approx(losses(one), rel=1e-6) and len(losses(one)) == 12
+
+
 # --- Bad input ---------------------------------------------------------------------------------
 
 
