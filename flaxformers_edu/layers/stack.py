@@ -108,6 +108,8 @@ class Stack(nn.Module):
         apart = self.layout == "unrolled"
         kinds = in_turn if apart else evenly_in_turn(in_turn, self.num_layers)
         run = [rematerialise(partial(run_layer, k), self.remat, prevent_cse=apart) for k in kinds]
+        if self.is_initializing():
+            return x_BTD, cache  # who initialises wants parameters, and a result of this shape
 
         if not apart:
 
@@ -168,6 +170,7 @@ class Stack(nn.Module):
         if not self.is_initializing():
             return self._given_parameters()
 
+        @jax.jit  # traced once, however many layers there are
         def init_block(key: Array) -> Tree:
             return block.init({"params": key}, *args, **kwargs)["params"]
 

@@ -64,6 +64,21 @@ def test_layouts_begin_from_the_same_random_numbers():
     assert (kernel[0] != kernel[1]).all()
 
 
+@pytest.mark.parametrize("layout", ["scanned", "unrolled"])
+def test_initialising_traces_one_layer_and_no_forward_pass(layout):
+    traced = []
+
+    class Noted(nn.Module):
+        @nn.compact
+        def __call__(self, x_BTD, cache=None, deterministic=True):
+            traced.append(self.is_initializing())
+            return nn.Dense(D)(x_BTD), cache
+
+    module = stack(num_layers=5, make_block=Noted, layout=layout)
+    jax.eval_shape(lambda: module.init(jax.random.key(0), X))
+    assert traced == [True]
+
+
 def test_stacked_parameters_have_a_layers_axis_in_front():
     boxed = shapes(stack(), X, MASK)["layers"]
     assert boxed["mlp"]["up"]["kernel"].names == ("layers", "embed", "mlp")
