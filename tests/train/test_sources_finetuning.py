@@ -11,7 +11,7 @@ from flaxformers_edu.errors import InputError
 from train.saved import from_json, to_json
 from train.sources import SPLITS, Conll, HuggingFaceDataset, Jsonl, SquadJson, Tfds, Tsv
 from train.sources.benchmarks import COLUMNS, known_columns
-from train.sources.columns import by_name, parse_columns
+from train.sources.columns import by_name, names_in, parse_columns
 from train.sources.tfds import TfdsSplit
 
 
@@ -137,6 +137,28 @@ def test_known_benchmarks():
     for columns in COLUMNS.values():
         assert "label" in parse_columns(columns) or "answers" in parse_columns(columns)
     assert Tfds(name="glue/sst2").columns == ()
+
+
+def test_known_columns_are_features_of_tfds(tmp_path, monkeypatch):
+    """As the package itself declares them; building super_glue's examples would need TensorFlow."""
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    tfds = pytest.importorskip("tensorflow_datasets")
+    from tensorflow_datasets.text.super_glue import SuperGlue
+
+    features = {
+        f"super_glue/{config.name}": {*config.features, "label"}
+        for config in SuperGlue.BUILDER_CONFIGS
+    }
+    for name, columns in COLUMNS.items():
+        if name.startswith(("glue/", "squad/")):
+            declared = tfds.builder(name, data_dir=tmp_path).info.features
+            features[name] = set(declared)
+            if "answers" in declared:
+                features[name] |= {f"answers/{part}" for part, _ in declared["answers"].items()}
+        if name in features:
+            used = {part for field in parse_columns(columns).values() for part in names_in(field)}
+            assert used <= features[name], name
+    assert len(features) >= 25
 
 
 def test_hub(monkeypatch):
