@@ -5,6 +5,7 @@ import pytest
 from tests.system.chaos import KILL, TRUNCATE, Chaos, main
 
 
+@pytest.mark.runs
 def test_a_kill_a_truncation_and_a_signal_change_nothing(tmp_path):
     """What survivors say of a dead process, and what a signal leaves, is looked at on the way."""
     chaos = Chaos(tmp_path, "--checkpoint-every", "2", seed=0, minutes=60, dead_after=10)

@@ -64,7 +64,7 @@ def undisturbed(tmp_path_factory):
     return leaves(workdir), untimed(workdir)
 
 
-@pytest.mark.slow  # the fast suite has kills among the faults of test_chaos.py
+@pytest.mark.slow  # the short test of test_chaos.py has kills among its faults
 @pytest.mark.parametrize("kills", [2, 5])
 def test_killed_and_resumed(undisturbed, tmp_path, kills):
     chance = random.Random(kills)

@@ -35,6 +35,7 @@ def ended(fleet, *statuses):
 # --- The same numbers --------------------------------------------------------------------------
 
 
+@pytest.mark.runs
 def test_two_processes_find_what_one_finds(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     ended(Fleet(tiny.CONFIG, one, processes=1, devices=4), 0)
@@ -132,6 +133,7 @@ def test_processes_that_disagree_say_where(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.runs
 def test_a_folder_that_not_all_see(tmp_path):
     fleet = Fleet(
         tiny.CONFIG, tmp_path / "run", processes=2, devices=1,
@@ -165,6 +167,7 @@ def trains(fleet, workdir):
     assert fleet.running(), fleet.output()
 
 
+@pytest.mark.runs
 @pytest.mark.parametrize(
     ("victim", "said"),
     [
@@ -191,7 +194,7 @@ def test_a_dead_process_is_named_and_the_others_stop(tmp_path, victim, said):
     assert re.search(said, text) and "Traceback" not in text and "Check failure" not in text
 
 
-@pytest.mark.slow  # the fast suite sends one, while saving, in test_chaos.py
+@pytest.mark.slow  # the short test of test_chaos.py sends one, while saving
 def test_a_signal_to_one_stops_all_at_one_step(tmp_path):
     fleet = Fleet(chaos_config.__file__, tmp_path / "run", processes=2, devices=1)
     trains(fleet, tmp_path / "run")

@@ -13,6 +13,8 @@ from train.bad_steps import BadSteps
 from train.loop import Training, run
 from train.summary import Summary
 
+pytestmark = pytest.mark.runs
+
 SKIP = config(bad_steps=BadSteps("skip", max_in_a_row=1))
 GO_BACK = config(bad_steps=BadSteps("rollback", leave_out=1, max_rollbacks=2))
 

@@ -48,6 +48,7 @@ def undisturbed(tmp_path_factory, labelled_examples):
     return leaves(folder), untimed(folder)
 
 
+@pytest.mark.runs
 @pytest.mark.parametrize("step", [BEGINS, pytest.param(5, marks=pytest.mark.slow)])
 def test_stopped_and_resumed_is_as_if_never_stopped(undisturbed, tmp_path, monkeypatch, step):
     """Stopped where averaging is about to begin: the checkpoint there knows nothing of it."""

@@ -50,6 +50,7 @@ def test_a_student_begins_from_its_teachers_layer(masked, mesh):
     assert len(found) == len(set(found))
 
 
+@pytest.mark.runs
 def test_the_teacher_stays_and_the_student_moves(masked, distilled, mesh):
     run = open_finished(distilled)
     params, _ = load_params(run, "last", mesh)
@@ -65,12 +66,14 @@ def test_the_teacher_stays_and_the_student_moves(masked, distilled, mesh):
     assert sorted(moments) == sorted(2 * students)
 
 
+@pytest.mark.runs
 def test_the_log_has_the_three_losses(distilled):
     last = [record for record in records(distilled) if "soft_loss" in record][-1]
     expected = 5 * last["soft_loss"] + 2 * last["nll"] + last["cosine_loss"]
     assert last["loss"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.runs
 def test_the_student_alone_is_exported(distilled, tmp_path, mesh):
     assert main(["export", str(distilled), str(tmp_path / "hf"), "--checkpoint", "last"]) == 0
     written = json.loads((tmp_path / "hf" / "config.json").read_text())

@@ -103,6 +103,7 @@ def test_a_folder_of_hugging_face_is_as_good(masked, hugging_face, mesh):
     assert "new: classifier, pooler" in told and "embeddings, encoder" in told
 
 
+@pytest.mark.runs
 def test_a_run_begins_and_resumes_without_the_folder(hugging_face, tmp_path, capsys, mesh):
     folder = Path(shutil.copytree(hugging_face, tmp_path / "hf"))
     workdir = tmp_path / "run"

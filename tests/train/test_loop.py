@@ -82,6 +82,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     assert (leaves(tmp_path), untimed(tmp_path)) == undisturbed
 
 
+@pytest.mark.runs
 def test_stopped_within_an_evaluation(undisturbed, tmp_path, monkeypatch):
     """The checkpoint is there already; what is left of the evaluation is done on resuming."""
     predict = train.loop.Evaluator.predict
@@ -126,6 +127,7 @@ def test_another_experiment_does_not_resume(trained):
         run(changed, trained)
 
 
+@pytest.mark.runs
 def test_a_rate_that_explodes_stops_with_3(tmp_path, capsys):
     schedule = dataclasses.replace(config().schedule, peak=1e30)
     assert run(config(schedule=schedule), tmp_path) == 3
@@ -159,6 +161,7 @@ def test_a_poisoned_state_is_never_saved(undisturbed, tmp_path, monkeypatch, cap
     assert (leaves(tmp_path), untimed(tmp_path)) == undisturbed
 
 
+@pytest.mark.runs
 def test_a_batch_that_grows(tmp_path):
     """Two steps of 8 rows, two of 16, then 32, in parts of 16 at most."""
     batching = dataclasses.replace(
@@ -195,6 +198,7 @@ def fitting(experiment, vocab_size: int):
     )
 
 
+@pytest.mark.runs
 def test_a_source_without_a_test_split_finishes(tmp_path, capsys):
     files(tmp_path, train=200)
     workdir = tmp_path / "run"

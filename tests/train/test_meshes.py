@@ -186,6 +186,7 @@ def test_every_setting_has_the_losses_of_one_device(name, baseline):
     np.testing.assert_allclose(losses(SMALL, SETTINGS[name], STEPS), baseline, rtol=0, atol=BOUND)
 
 
+@pytest.mark.runs
 @needs_eight
 @pytest.mark.parametrize(
     "name",
@@ -198,6 +199,7 @@ def test_a_decoder_on_packed_rows_has_the_losses_of_one_device(name):
     np.testing.assert_allclose(many, one, rtol=0, atol=BOUND)
 
 
+@pytest.mark.runs
 @needs_eight
 @pytest.mark.parametrize(
     "experiment",

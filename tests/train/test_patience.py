@@ -57,6 +57,7 @@ def stopped(tmp_path_factory, labelled_examples) -> Path:
     return workdir
 
 
+@pytest.mark.runs
 def test_a_run_ends_early_and_is_finished(stopped, capsys):
     last = records(stopped)[-1]
     assert last["final"] and last["step"] == 3 and last["best_step"] in (1, 2, 3)
@@ -66,6 +67,7 @@ def test_a_run_ends_early_and_is_finished(stopped, capsys):
     assert "holds this run, finished at step 3: nothing is left to do" in capsys.readouterr().out
 
 
+@pytest.mark.runs
 def test_an_interrupted_run_ends_at_the_same_step(stopped, tmp_path, monkeypatch):
     """Killed just before the end: the evaluations before it are not forgotten."""
     workdir = tmp_path / "run"
@@ -89,6 +91,7 @@ def test_an_interrupted_run_ends_at_the_same_step(stopped, tmp_path, monkeypatch
     assert leaves(workdir) == leaves(stopped)
 
 
+@pytest.mark.runs
 def test_more_patience_goes_on(stopped, tmp_path):
     workdir = Path(shutil.copytree(stopped, tmp_path / "run"))
     command = ["run", tiny_classifier.CONFIG, "--workdir", str(workdir), *PATIENT]

@@ -12,6 +12,7 @@ from train.state import create_state
 needs_eight = pytest.mark.skipif(jax.device_count() != 8, reason="needs eight devices")
 
 
+@pytest.mark.runs
 @needs_eight
 @pytest.mark.parametrize("ema_decay", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_eight_by_pmap_are_one_by_jit(ema_decay):

@@ -243,7 +243,7 @@ def test_accumulation_and_data_parallelism_together():
     assert_close(both.params, one.params)
 
 
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.runs)])
 def test_no_shape_is_compiled_twice(devices):
     data = data_of(buckets=(8, 12, 16), examples=128)
     assert len(data.shapes) == 3

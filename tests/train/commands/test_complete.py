@@ -83,6 +83,7 @@ def test_bad_input_is_one_line(folder, capsys, options, message):
     assert line.startswith("error: ") and message in line
 
 
+@pytest.mark.runs
 def test_a_run_goes_on(tmp_path_factory, capsys):
     run = finished_run(tmp_path_factory, "mappings", CONFIG)
     capsys.readouterr()  # what the training said

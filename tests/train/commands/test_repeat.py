@@ -21,6 +21,7 @@ def test_mean_and_deviation():
     assert summary({0: {"test/f1": 1.0}})["metrics"]["test/f1"]["deviation"] is None
 
 
+@pytest.mark.runs
 def test_seeds_have_folders_and_are_not_run_twice(labelled_examples, tmp_path, capsys):
     command = ["repeat", tiny_classifier.CONFIG, "--workdir", str(tmp_path), "--seeds", "2"]
     command += ["--seed", "5", "--steps", "2"]

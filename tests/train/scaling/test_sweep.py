@@ -13,6 +13,8 @@ from train.scaling.ladder import cost_of
 from train.scaling.measured import read_curve, read_points
 from train.scaling.sweep import Sweep, losses_by_rate, sweep
 
+pytestmark = pytest.mark.runs
+
 OPTIONS = Sweep(resamples=2)
 
 
