@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from flaxformers_edu.errors import InputError
 
@@ -199,11 +200,11 @@ def _search(
 
     values_S = [objective(start_V)[0] for start_V in starts_SV]
     chosen = starts_SV[np.argsort(values_S, kind="stable")[:STARTS_KEPT]]
-    options: Any = {"maxiter": 1000, "maxfun": 5000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20}
-    found = [
-        minimize(objective, start_V, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        for start_V in chosen
-    ]
+    options = {"maxiter": 1000, "maxfun": 5000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20}
+    search: Any = {"method": "L-BFGS-B", "jac": True, "bounds": bounds, "options": options}
+    # Matrices of some 20 rows: on a busy machine threads wait for each other ten times as long.
+    with threadpool_limits(1, user_api="blas"):
+        found = [minimize(objective, start_V, **search) for start_V in chosen]
     return min(found, key=lambda result: result.fun).x
 
 
