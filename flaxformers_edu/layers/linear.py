@@ -25,6 +25,11 @@ def partitioned_param(
     return module.param(name, boxed_init, tuple(shape))
 
 
+def on_one_cpu() -> bool:
+    """Whether the program is for a single CPU: not for an accelerator, and not for a mesh."""
+    return platform() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
+
+
 def affine(x: Array, kernel: Array, bias: Array | None = None, num_inputs: int = 1) -> Array:
     """The map x W + b over the last `num_inputs` axes of x, the first ones of W.
 
@@ -35,7 +40,7 @@ def affine(x: Array, kernel: Array, bias: Array | None = None, num_inputs: int =
     """
     leading, inputs = x.shape[: x.ndim - num_inputs], x.shape[x.ndim - num_inputs :]
     outputs = kernel.shape[num_inputs:]
-    if platform() != "cpu" or jax.sharding.get_abstract_mesh().size > 1:
+    if not on_one_cpu():
         over = (range(len(leading), x.ndim), range(num_inputs))
         y = jax.lax.dot_general(x, kernel, (over, ((), ())))
         return y if bias is None else y + bias.reshape((1,) * len(leading) + outputs)

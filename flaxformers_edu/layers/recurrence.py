@@ -9,6 +9,9 @@ Layers that do not read each other, as the two directions do not, run side by si
 and states are stacked, and a step has one product for all. Half as many, twice as large, are faster
 where a single one does not fill the machine.
 
+On a single CPU a recurrent layer keeps its rows as columns while it is in its loop, [P, B]: XLA
+multiplies a large matrix by a narrow one sooner than a narrow one by a large one.
+
 On a mesh the rows of a batch are split over all of its axes while they are in a loop, and each
 device has the weights whole, gathered once before it: no step of the loop has to wait for others.
 
@@ -48,6 +51,7 @@ def scan_cell(
     xs: Tree,
     *,
     row_axis: int = 0,
+    columns: bool = False,
 ) -> tuple[Tree, Tree]:
     """Runs a cell over the leading axis of `xs`: its last state, and its outputs step by step.
 
@@ -61,13 +65,24 @@ def scan_cell(
         state: before the first step: a tree of arrays [B, ...].
         xs: what step t alone sees: a tree of arrays [T, B, ...], or keys [T].
         row_axis: where the state's arrays have B: 1 if they are [K, B, ...].
+        columns: whether the cell's arrays are [..., B] instead of [B, ...], with two axes beside T
+            and K. Here, and in what is returned, they have the rows first all the same.
 
     It is differentiated backward only, and once. Leaves that are not floating, such as tokens and
     keys, have no gradients.
     """
     state = jax.tree.map(partial(by_rows, axis=row_axis), state)
     xs = jax.tree.map(partial(by_rows, axis=1), xs)
-    return _scan(cell, reverse, unroll, jax.tree.map(whole, weights), shared, state, xs)
+    weights = jax.tree.map(whole, weights)
+    if not columns:
+        return _scan(cell, reverse, unroll, False, weights, shared, state, xs)
+    state, xs = _turned((state, xs))
+    return _turned(_scan(cell, reverse, unroll, True, weights, shared, state, xs))
+
+
+def _turned(tree: Tree) -> Tree:
+    """Rows as columns, and back."""
+    return jax.tree.map(lambda x: x.mT, tree)
 
 
 def side_by_side(
@@ -104,6 +119,26 @@ def multiply(
     return y_BO if bias_O is None else y_BO + bias_O.reshape((1,) * (y_BO.ndim - 1) + (-1,))
 
 
+def multiply_columns(
+    weights: Mapping[str, Weight], name: str, v_IB: Float[Array, "*K I B"]
+) -> Float[Array, "*K O B"]:
+    """The same for columns; the matrices lie turned, [O, I], as `_in_loop` has turned them."""
+    matrix_OI, bias_O = _parts(weights[name])
+    y_OB = matrix_OI @ v_IB
+    return y_OB if bias_O is None else y_OB + bias_O[..., None]
+
+
+def _in_loop(weights: Mapping[str, Weight], columns: bool) -> Callable[[str, Array], Array]:
+    """The product that a cell is given in the forward loop."""
+    if not columns:
+        return partial(multiply, weights)
+    turned = {
+        name: (_parts(weight)[0].mT, weight[1]) if isinstance(weight, tuple) else weight.mT
+        for name, weight in weights.items()
+    }
+    return partial(multiply_columns, turned)
+
+
 def by_rows(x: Array, axis: int = 0) -> Array:
     """An array whose rows, along `axis`, lie as in a loop; one without that axis, as it is."""
     if x.ndim <= axis:
@@ -116,22 +151,38 @@ def whole(x: Array) -> Array:
     return shard(x, [None] * x.ndim)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
 def _scan(
-    cell: Cell, reverse: bool, unroll: int, weights: Any, shared: Tree, state: Tree, xs: Tree
+    cell: Cell,
+    reverse: bool,
+    unroll: int,
+    columns: bool,
+    weights: Any,
+    shared: Tree,
+    state: Tree,
+    xs: Tree,
 ) -> tuple[Tree, Tree]:
     """The scan, for those who do not ask for gradients."""
+    product = _in_loop(weights, columns)
 
     def body(state: Tree, x: Tree) -> tuple[Tree, Tree]:
-        return cell(partial(multiply, weights), shared, state, x)
+        return cell(product, shared, state, x)
 
     return jax.lax.scan(body, state, xs, reverse=reverse, unroll=unroll)
 
 
 def _forward(
-    cell: Cell, reverse: bool, unroll: int, weights: Any, shared: Tree, state: Tree, xs: Tree
+    cell: Cell,
+    reverse: bool,
+    unroll: int,
+    columns: bool,
+    weights: Any,
+    shared: Tree,
+    state: Tree,
+    xs: Tree,
 ) -> tuple[tuple[Tree, Tree], Tree]:
     """The scan, which also keeps each step's state, and both sides of its products."""
+    known_product = _in_loop(weights, columns)
 
     def body(state: Tree, x: Tree) -> tuple[Tree, Tree]:
         inputs, outputs = {}, {}
@@ -139,7 +190,7 @@ def _forward(
         def product(name: str, v_BI: Array) -> Array:
             if name in inputs:
                 raise ValueError(f"the cell asked for weight {name!r} twice in a step")
-            inputs[name], outputs[name] = v_BI, multiply(weights, name, v_BI)
+            inputs[name], outputs[name] = v_BI, known_product(name, v_BI)
             return outputs[name]
 
         after, y = cell(product, shared, state, x)
@@ -149,7 +200,9 @@ def _forward(
     return (last, ys), (weights, shared, xs, *kept)
 
 
-def _backward(cell: Cell, reverse: bool, unroll: int, kept: Tree, gradients: Tree) -> Tree:
+def _backward(
+    cell: Cell, reverse: bool, unroll: int, columns: bool, kept: Tree, gradients: Tree
+) -> Tree:
     """The scan the other way, then the gradients of the weights."""
     weights, shared, xs, states, inputs, outputs = kept
     parts, join = zip(*map(_floating, (shared, states, xs)), strict=True)
@@ -164,7 +217,8 @@ def _backward(cell: Cell, reverse: bool, unroll: int, kept: Tree, gradients: Tre
             def product(name: str, v_BI: Array) -> Array:
                 if jnp.issubdtype(v_BI.dtype, jnp.integer):
                     return known[name] + probes[name]
-                return _known_product(v_BI, _parts(weights[name])[0], known[name], probes[name])
+                matrix = _parts(weights[name])[0]
+                return _known_product(columns, v_BI, matrix, known[name], probes[name])
 
             after, y = cell(
                 product,
@@ -185,8 +239,9 @@ def _backward(cell: Cell, reverse: bool, unroll: int, kept: Tree, gradients: Tre
     (d_state, d_shared), (d_products, d_xs) = jax.lax.scan(
         body, (d_last, nothing), steps, reverse=not reverse, unroll=unroll
     )
+    rows_of = _turned if columns else lambda x: x
     d_weights = {
-        name: _gradient(weight, inputs[name], d_products[name])
+        name: _gradient(weight, *map(rows_of, (inputs[name], d_products[name])))
         if name in inputs
         else jax.tree.map(jnp.zeros_like, weight)
         for name, weight in weights.items()
@@ -197,21 +252,26 @@ def _backward(cell: Cell, reverse: bool, unroll: int, kept: Tree, gradients: Tre
 _scan.defvjp(_forward, _backward)
 
 
-@jax.custom_vjp
-def _known_product(v_BI: Array, weight_IO: Array, known_BO: Array, probe_BO: Array) -> Array:
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _known_product(
+    columns: bool, v_BI: Array, weight_IO: Array, known_BO: Array, probe_BO: Array
+) -> Array:
     """The product of v and the weight, known already; the probe gets the product's gradient."""
     return known_BO
 
 
 def _known_forward(
-    v_BI: Array, weight_IO: Array, known_BO: Array, probe_BO: Array
+    columns: bool, v_BI: Array, weight_IO: Array, known_BO: Array, probe_BO: Array
 ) -> tuple[Array, Tree]:
     return known_BO, weight_IO
 
 
-def _known_backward(weight_IO: Array, d_BO: Array) -> tuple[Array, Array, Array, Array]:
+def _known_backward(
+    columns: bool, weight_IO: Array, d_BO: Array
+) -> tuple[Array, Array, Array, Array]:
     # Nobody asks for the gradients of the weight and of what is known: they cost nothing.
-    return d_BO @ weight_IO.mT, jnp.zeros_like(weight_IO), jnp.zeros_like(d_BO), d_BO
+    d_v = weight_IO @ d_BO if columns else d_BO @ weight_IO.mT
+    return d_v, jnp.zeros_like(weight_IO), jnp.zeros_like(d_BO), d_BO
 
 
 _known_product.defvjp(_known_forward, _known_backward)

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flaxformers_edu.errors import InputError, unknown_name
 from flaxformers_edu.layers.dropout import dropout
-from flaxformers_edu.layers.linear import Initializer, partitioned_param
+from flaxformers_edu.layers.linear import Initializer, on_one_cpu, partitioned_param
 from flaxformers_edu.layers.recurrence import (
     Cell,
     Product,
@@ -71,6 +71,8 @@ class Loop:
     state: RecurrentState
     xs: tuple[Array, Array | None]
     """The inputs' part of the gates, [T, B, N], and the mask, [T, B, 1]."""
+    columns: bool = struct.field(pytree_node=False)
+    """Whether the cell is for columns, see `scan_cell`."""
 
 
 class Recurrent(nn.Module):
@@ -149,9 +151,8 @@ class Recurrent(nn.Module):
             once = jax.tree.map(lambda x: x[0], loop.xs)
             state, y_BP = loop.cell(partial(multiply, loop.weights), None, loop.state, once)
             return y_BP[:, None], state
-        state, y_TBP = scan_cell(
-            loop.cell, reverse, self.unroll, loop.weights, None, loop.state, loop.xs
-        )
+        parts = (loop.weights, None, loop.state, loop.xs)
+        state, y_TBP = scan_cell(loop.cell, reverse, self.unroll, *parts, columns=loop.columns)
         return y_TBP.swapaxes(0, 1), state
 
     @nn.compact
@@ -164,7 +165,7 @@ class Recurrent(nn.Module):
         deterministic: bool = True,
     ) -> Loop:
         """All that does not depend on the step before; arguments as of a call."""
-        (B, _, D), G = x_BTD.shape, len(GATES[self.kind])
+        (B, T, D), G = x_BTD.shape, len(GATES[self.kind])
         dtype = self.dtype or x_BTD.dtype
         to_gates = partial(GateWeights, (G, self.hidden_size), ("gates", "mlp"), self._init)
         kernel_DGH, bias_GH = to_gates(bias_init=self._first_bias, name="input")(D)
@@ -180,9 +181,12 @@ class Recurrent(nn.Module):
             projection = GateWeights(features, axes, self._init, "mlp", name="projection")
             weights["projection"] = projection(self.hidden_size)[0].astype(dtype)
 
-        cell: Cell = gru_step
+        columns = T > 1 and on_one_cpu()
+        axis = -2 if columns else -1
+        cell: Cell = partial(gru_step, axis=axis)
         if self.kind == "lstm":  # whose two biases are always added: once, outside of the loop
-            cell = partial(lstm_step, self.cell_clip, self.projection_clip, self.projection_size)
+            limits = (self.cell_clip, self.projection_clip, self.projection_size)
+            cell = partial(lstm_step, *limits, axis=axis)
             bias_GH = bias_GH if recurrent_bias_GH is None else bias_GH + recurrent_bias_GH
             if self.forget_offset:
                 bias_GH = bias_GH.at[GATES["lstm"].index("forget")].add(self.forget_offset)
@@ -194,7 +198,7 @@ class Recurrent(nn.Module):
         drive_TBN = multiply({"input": jax.tree.map(whole, to_gates_DN)}, "input", x_TBD)
         mask_TB1 = None if mask_BT is None else (jnp.asarray(mask_BT) != 0).T[..., None]
         state = self.start(B, dtype) if state is None else state
-        return Loop(cell, weights, state, (drive_TBN, mask_TB1))
+        return Loop(cell, weights, state, (drive_TBN, mask_TB1), columns)
 
     @property
     def _init(self) -> Initializer:
@@ -250,6 +254,11 @@ def uniform(hidden_size: int) -> Initializer:
     return init
 
 
+def sigmoid(x: Array) -> Array:
+    """σ(x) = (1 + tanh(x/2)) / 2: on CPUs sooner than by the exponential, which XLA takes."""
+    return 0.5 * jnp.tanh(0.5 * x) + 0.5
+
+
 def _kept(mask_B1: Array | None, new: Any, old: Any) -> Any:
     """The new state, and the old one where a step is padding."""
     if mask_B1 is None:
@@ -265,14 +274,18 @@ def lstm_step(
     _: None,
     state: RecurrentState,
     x: tuple[Array, Array | None],
+    axis: int = -1,
 ) -> tuple[RecurrentState, Array]:
-    """A step of an LSTM; x has the inputs' part of the gates with the biases, and the mask."""
+    """A step of an LSTM; x has the inputs' part of the gates with the biases, and the mask.
+
+    Gates lie along `axis`: -2 for columns.
+    """
     drive_BN, mask_B1 = x
     gates_BN = (drive_BN + product("recurrent", state.hidden_BP)).astype(jnp.float32)
-    input_BH, forget_BH, new_BH, output_BH = jnp.split(gates_BN, 4, axis=-1)
-    cell_BH = nn.sigmoid(forget_BH) * state.cell_BH + nn.sigmoid(input_BH) * jnp.tanh(new_BH)
+    input_BH, forget_BH, new_BH, output_BH = jnp.split(gates_BN, 4, axis=axis)
+    cell_BH = sigmoid(forget_BH) * state.cell_BH + sigmoid(input_BH) * jnp.tanh(new_BH)
     cell_BH = cell_BH if cell_clip is None else jnp.clip(cell_BH, -cell_clip, cell_clip)
-    hidden = (nn.sigmoid(output_BH) * jnp.tanh(cell_BH)).astype(drive_BN.dtype)
+    hidden = (sigmoid(output_BH) * jnp.tanh(cell_BH)).astype(drive_BN.dtype)
     if projection_size is not None:
         hidden = product("projection", hidden)
     if projection_clip is not None:
@@ -282,13 +295,17 @@ def lstm_step(
 
 
 def gru_step(
-    product: Product, _: None, state: RecurrentState, x: tuple[Array, Array | None]
+    product: Product,
+    _: None,
+    state: RecurrentState,
+    x: tuple[Array, Array | None],
+    axis: int = -1,
 ) -> tuple[RecurrentState, Array]:
     """A step of a GRU; x has the inputs' part of the gates with their biases, and the mask."""
     drive_BN, mask_B1 = x
-    inputs = jnp.split(drive_BN, 3, axis=-1)
-    before = jnp.split(product("recurrent", state.hidden_BP), 3, axis=-1)
-    reset_BH, update_BH = (nn.sigmoid(a + b) for a, b in zip(inputs[:2], before[:2], strict=True))
+    inputs = jnp.split(drive_BN, 3, axis=axis)
+    before = jnp.split(product("recurrent", state.hidden_BP), 3, axis=axis)
+    reset_BH, update_BH = (sigmoid(a + b) for a, b in zip(inputs[:2], before[:2], strict=True))
     new_BH = jnp.tanh(inputs[2] + reset_BH * before[2])
     hidden_BH = (1 - update_BH) * new_BH + update_BH * state.hidden_BP
     after = _kept(mask_B1, RecurrentState(hidden_BH), state)

@@ -52,6 +52,7 @@ class Bidirectional(nn.Module):
             state=stack([loop.state for loop in loops]),
             xs=tuple(loop.xs for loop in loops),
             row_axis=1,
+            columns=loops[0].columns,
         )
         y_TBP = jnp.concatenate([forward_TBP, backward_TBP[::-1]], axis=-1)
         return y_TBP.swapaxes(0, 1), unstack(after, 2)

@@ -76,8 +76,9 @@ def test_equals_its_definition(name, reverse):
         assert np.isclose(np.abs(expected), 0.25).any()
 
 
-def naive_scan(cell, reverse, unroll, weights, shared, state, xs):
-    """What `scan_cell` stands in for."""
+def naive_scan(cell, reverse, unroll, weights, shared, state, xs, *, columns):
+    """What `scan_cell` stands in for, over rows."""
+    assert not columns
 
     def product(name, v):
         if isinstance(weights[name], tuple):
@@ -103,6 +104,8 @@ def test_gradients_are_those_of_the_plain_scan(name, monkeypatch):
         return jax.jit(jax.grad(total, argnums=(0, 1, 2)))(params, X, start_of(module))
 
     found = gradients()
+    monkeypatch.setattr(module_under_test, "on_one_cpu", lambda: False)
+    assert_close(found, gradients(), rtol=1e-4, atol=2e-6)
     monkeypatch.setattr(module_under_test, "scan_cell", naive_scan)
     assert_close(found, gradients(), rtol=1e-4, atol=2e-6)
 
