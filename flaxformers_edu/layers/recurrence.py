@@ -122,7 +122,7 @@ def multiply(
 def multiply_columns(
     weights: Mapping[str, Weight], name: str, v_IB: Float[Array, "*K I B"]
 ) -> Float[Array, "*K O B"]:
-    """The same for columns; the matrices lie turned, [O, I], as `_in_loop` has turned them."""
+    """The same for columns, never integers; the matrices lie turned, as `_in_loop` turns them."""
     matrix_OI, bias_O = _parts(weights[name])
     y_OB = matrix_OI @ v_IB
     return y_OB if bias_O is None else y_OB + bias_O[..., None]
