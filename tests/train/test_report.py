@@ -61,6 +61,15 @@ def test_one_point_and_long_grids_are_drawn(tmp_path):
     assert len(report.write_report(tmp_path, attention=[sample])) == 3
 
 
+def test_a_single_head_is_drawn_once(tmp_path):
+    sample = report.AttentionSample(WEIGHTS_LHTS[:1, :1], TARGET, SOURCE)
+    files = report.write_report(tmp_path, attention=[sample])
+    assert [file.name for file in files] == ["attention_1.png"]
+    assert report.attention_figure(WEIGHTS_LHTS[0, :1], TARGET, SOURCE, "title").get_suptitle() == (
+        "title"
+    )
+
+
 def test_metrics_are_read_generously(run_folder):
     records = report.read_metrics(run_folder / "metrics.jsonl")
     assert len(records) == 84  # the torn last line is left out

@@ -44,7 +44,8 @@ def write_report(
         run_folder: a run's folder; its metrics.jsonl is read if there is one.
         schedule: the learning rate by step; taken with total_steps.
         total_steps: of the run.
-        attention: sample translations: two pictures each, the last layer's mean and all heads.
+        attention: sample translations: two pictures each, the last layer's mean and all heads;
+            one picture, where a model has one head in one layer.
         bleu_buckets: what `flaxformers_edu.metrics.bleu_by_length` returns.
     """
     folder = run_folder / "report"
@@ -55,17 +56,18 @@ def write_report(
     if schedule is not None and total_steps > 0:
         files.append(schedule_curve(folder / "schedule.png", schedule, total_steps))
     for number, sample in enumerate(attention, start=1):
-        layers = len(sample.weights_LHTS)
+        layers, heads = sample.weights_LHTS.shape[:2]
         files.append(
             attention_heatmap(
                 folder / f"attention_{number}.png",
                 sample.weights_LHTS[-1],
                 sample.target_tokens,
                 sample.source_tokens,
-                f"Cross-attention, layer {layers} of {layers}",
+                f"Cross-attention, layer {layers} of {layers}" if layers > 1 else "Cross-attention",
             )
         )
-        files.append(attention_grid(folder / f"attention_{number}_heads.png", sample))
+        if layers * heads > 1:
+            files.append(attention_grid(folder / f"attention_{number}_heads.png", sample))
     if bleu_buckets:
         files.append(bleu_bars(folder / "bleu_by_length.png", bleu_buckets))
     return [file for file in files if file is not None]

@@ -82,8 +82,9 @@ def attention_figure(
     weights_TS = np.asarray(weights_TS, np.float32)
     _check_tokens(weights_TS, target_tokens, source_tokens)
     if weights_TS.ndim == 3:
+        if len(weights_TS) > 1:
+            title = f"{title} (mean of heads)"
         weights_TS = weights_TS.mean(axis=0)
-        title = f"{title} (mean of heads)"
     size = 10 if max(weights_TS.shape) <= 30 else 7
     cell = 0.36 if size == 10 else 0.22
     with style():
