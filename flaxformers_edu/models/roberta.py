@@ -45,6 +45,11 @@ class RobertaConfig(EncoderConfig):
         """The row of padding, and those before it."""
         return self.pad_token_id + 1
 
+    @property
+    def mlm_activation(self) -> str:
+        """The head has this one, whatever the layers have, as in transformers."""
+        return "gelu"
+
     def build(self, task: str = "base") -> "Roberta":
         self.check_task(task)
         return Roberta(self, task)

@@ -43,7 +43,7 @@ SIZES = dict(
 )
 CONFIGS = {
     "bert": BertConfig(**SIZES),
-    "roberta": RobertaConfig(**SIZES),
+    "roberta": RobertaConfig(activation="relu", **SIZES),
     "albert": AlbertConfig(embedding_size=8, **SIZES),
     "albert, 2 groups of 2": AlbertConfig(
         embedding_size=16, num_groups=2, inner_group_num=2, **SIZES
