@@ -1,5 +1,7 @@
 """Pipelines on tiny random models: what comes out is what the model says, however it is batched."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from flaxformers_edu import pipeline
 from flaxformers_edu.errors import InputError
 from flaxformers_edu.interop import from_pretrained
+from flaxformers_edu.pipelines.token_classification import whole_entities
+from flaxformers_edu.text.training import train_byte_bpe, train_wordpiece
 from tests.tiny_bert import TEXTS, tokenizer, write
 
 CONTEXT = "the cat sat on the mat and the dog ran in the park . " * 4
@@ -55,6 +59,18 @@ def test_labels_of_texts_and_pairs(folder):
     assert sum(one["score"] for one in every) == pytest.approx(1.0)
 
 
+def test_labels_that_do_not_exclude_each_other(folder):
+    path = folder("sequence_classification")
+    config = json.loads((path / "config.json").read_text())
+    several = {**config, "problem_type": "multi_label_classification"}
+    (path / "config.json").write_text(json.dumps(several))
+    found = pipeline("text-classification", path)(TEXTS[0], top_k=None)
+    logits = direct(path, "sequence_classification", TEXTS[0]).logits[0]
+    scores = {one["label"]: one["score"] for one in found}
+    wanted = jax.nn.sigmoid(logits).tolist()
+    assert [scores[f"LABEL_{i}"] for i in range(3)] == pytest.approx(wanted, rel=1e-4)
+
+
 def test_a_model_with_one_output_gives_numbers(folder):
     path = folder("sequence_classification", num_labels=1)
     value = pipeline("text-classification", path)(TEXTS[0])["value"]
@@ -74,6 +90,39 @@ def test_entities_have_their_characters(folder):
     assert all(TEXTS[0][e["start"] : e["end"]] == e["word"] for e in entities)
     kept = tag(TEXTS[0], ignore=(entities[0]["entity"],))
     assert kept == [e for e in entities if e["entity"] != entities[0]["entity"]]
+
+
+@pytest.mark.parametrize("train", [train_wordpiece, train_byte_bpe])
+def test_entities_as_a_whole(train):
+    tokenizer = train([*TEXTS * 20, "mats, dogs, cats"], vocab_size=300)
+    text = "cats sand, thedog mats"
+    tags = {0: "B-PER", 5: "I-PER", 9: "O", 11: "B-LOC", 18: "B-LOC"}  # by where a word begins
+    found = tokenizer.pieces(text)
+    pieces = [
+        {"entity": tags.get(start, "B-wrong"), "score": start / 20, "word": text[start:end]}
+        | {"start": start, "end": end}
+        for start, end in found.spans
+    ]
+    assert any(piece["entity"] == "B-wrong" for piece in pieces)
+    whole = whole_entities(text, pieces, tokenizer.starts_word[found.ids].tolist())
+    assert [(e["entity_group"], e["word"]) for e in whole] == [
+        ("PER", "cats sand"),
+        ("LOC", "thedog"),
+        ("LOC", "mats"),
+    ]
+    assert [e["score"] for e in whole] == pytest.approx([0.125, 0.55, 0.9])
+    assert all(text[e["start"] : e["end"]] == e["word"] for e in whole)
+
+
+def test_a_tagger_groups_what_it_says_of_pieces(folder):
+    tag = pipeline("token-classification", folder("token_classification"))
+    first, *_ = pieces = tag(TEXTS[0], ignore=())
+    whole = tag(TEXTS[0], grouped=True, ignore=())
+    assert whole[0]["start"] == first["start"] and whole[-1]["end"] == pieces[-1]["end"]
+    kind = whole[0]["entity_group"]
+    assert kind == first["entity"]  # which is no tag, such as B-PER, but a type
+    kept = tag(TEXTS[0], grouped=True, ignore=(kind,))
+    assert kept == [e for e in whole if e["entity_group"] != kind]
 
 
 def test_answers_lie_in_contexts_of_several_windows(folder):
