@@ -67,7 +67,8 @@ def config_to_hf(config: Any, task: str) -> dict[str, Any]:
             hf[theirs] += config.pad_token_id + 1
     hf |= {t.theirs[0]: t.write(config) for t in convention.translations}
     hf |= convention.required
-    if "eos_token_id" in hf and hf["pad_token_id"] == hf["eos_token_id"]:
+    may_lack_padding = ("pad_token_id", "pad_token_id", None) in convention.fields
+    if may_lack_padding and hf["pad_token_id"] == hf["eos_token_id"]:
         hf["pad_token_id"] = None
     if hasattr(config, "num_labels"):
         labels = [f"LABEL_{i}" for i in range(config.num_labels)]

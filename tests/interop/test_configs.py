@@ -19,9 +19,10 @@ FAMILIES = tuple(
     for name, config in models.presets().items()
     if not isinstance(config, (*WITHOUT_FORMAT, *OF_OPTIONS)) and not name.startswith("gpt3")
 )
+PADDED_BY_THE_END = (models.RobertaConfig(pad_token_id=2), models.AlbertConfig(pad_token_id=3))
 
 
-@pytest.mark.parametrize("config", [*FAMILIES, *CONFIGS.values()], ids=str)
+@pytest.mark.parametrize("config", [*FAMILIES, *CONFIGS.values(), *PADDED_BY_THE_END], ids=str)
 def test_what_is_written_is_read(config):
     read = config_from_hf(config_to_hf(config, "base"), "base")
     for field in dataclasses.fields(read):
